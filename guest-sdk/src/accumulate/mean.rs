@@ -1,0 +1,50 @@
+use super::{Accumulate, Accumulator, Count, ExactSum};
+use crate::Timestamp;
+use crate::state::{StateError, StateReader};
+
+/// The mean of the values: their exact sum, rounded to an f64, over their count.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mean {
+    sum: ExactSum,
+    count: Count,
+}
+
+impl Mean {
+    /// The mean; none without values.
+    pub fn value(&self) -> Option<f64> {
+        let count = self.count.value();
+        (count > 0).then(|| self.sum.round() / count as f64)
+    }
+
+    /// How many values there were.
+    pub fn count(&self) -> i64 {
+        self.count.value()
+    }
+}
+
+impl Accumulator for Mean {
+    fn merge(&mut self, other: &Self) {
+        self.sum.merge(&other.sum);
+        self.count.merge(&other.count);
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        self.sum.encode(bytes);
+        self.count.encode(bytes);
+    }
+
+    fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self {
+            sum: ExactSum::decode(reader)?,
+            count: Count::decode(reader)?,
+        })
+    }
+}
+
+impl Accumulate<f64> for Mean {
+    #[inline]
+    fn add(&mut self, time: Timestamp, value: f64) {
+        self.sum.add(value);
+        self.count.add(time, ());
+    }
+}

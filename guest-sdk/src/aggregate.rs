@@ -1,0 +1,382 @@
+use unskew_frame::{Column, ColumnType, ColumnView, Frame, encode};
+
+use crate::Timestamp;
+use crate::column::{ColumnMeta, Input, Output};
+use crate::module::ModuleMeta;
+use crate::state::{Level, State, StateError, StateReader, for_each_tile, levels, state_version};
+use crate::window::WindowMeta;
+
+/// A struct of accumulators. Derive it.
+pub trait Accumulators: Default + Clone + PartialEq {
+    /// The event's columns.
+    type Event<'a>: Input<'a>;
+
+    /// The fields and their types, as written.
+    const LAYOUT: &'static str;
+
+    /// Adds an event to every accumulator that takes it.
+    fn add(&mut self, time: Timestamp, event: &Self::Event<'_>);
+
+    /// Adds what `other` has seen.
+    fn merge(&mut self, other: &Self);
+
+    /// Appends the canonical bytes.
+    fn encode(&self, bytes: &mut Vec<u8>);
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// The bytes end early or cannot have been written by it.
+    fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError>;
+}
+
+/// An aggregate: what [`aggregate`](macro@crate::aggregate) makes of a function.
+pub trait Aggregate {
+    /// What is kept of the events.
+    type Totals: Accumulators;
+    /// The parameters of a query.
+    type Input<'a>: Input<'a>;
+    /// The outputs of one window.
+    type Output: Output;
+    /// The descriptor's words.
+    const MODULE: ModuleMeta;
+    /// The windows, in the order of the outputs.
+    const WINDOWS: &'static [WindowMeta];
+
+    /// The outputs of a window with these totals.
+    fn read(totals: &Self::Totals, input: &Self::Input<'_>) -> Self::Output;
+}
+
+/// Why a batch was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AggregateError {
+    /// A frame is not what the descriptor calls for.
+    Frame(String),
+    /// A state is of a version that this module does not read.
+    StateVersion(u32),
+    /// The state in this row is damaged.
+    State(usize),
+    /// The query in this row is at or before the last event of its state.
+    QueryBeforeState(usize),
+}
+
+/// The outputs of all windows: `{output}_{window}`, windows first.
+pub(crate) fn output_columns<T: Aggregate>() -> impl Iterator<Item = (String, &'static ColumnMeta)> {
+    T::WINDOWS.iter().flat_map(|window| {
+        T::Output::COLUMNS
+            .iter()
+            .map(move |column| (format!("{}_{}", column.name, window.name), column))
+    })
+}
+
+/// `fold` of the contract.
+#[doc(hidden)]
+pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut Vec<u64>) -> Result<(), AggregateError> {
+    let layout = Layout::of::<T>();
+    let states = states_frame(states)?;
+    let events = EventFrame::<T>::check(events, states.rows())?;
+    let mut folded = Column::new(ColumnType::Bytes);
+    let (mut event, mut bytes) = (0, Vec::new());
+    for row in 0..states.rows() {
+        let mut state = decode_state::<T>(states.column(0), row, &layout)?;
+        while event < events.rows && events.state(event) == row {
+            state.add(&layout.levels, events.time(event), &events.event(event));
+            event += 1;
+        }
+        push_state(state, &layout, &mut bytes, &mut folded);
+    }
+    encode_columns(&[&folded], states.rows(), out)
+}
+
+/// `merge` of the contract.
+#[doc(hidden)]
+pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut Vec<u64>) -> Result<(), AggregateError> {
+    let layout = Layout::of::<T>();
+    let (left, right) = (states_frame(left)?, states_frame(right)?);
+    if left.rows() != right.rows() {
+        return Err(AggregateError::Frame("the two sides have different numbers of rows".to_owned()));
+    }
+    let mut merged = Column::new(ColumnType::Bytes);
+    let mut bytes = Vec::new();
+    for row in 0..left.rows() {
+        let mut state = decode_state::<T>(left.column(0), row, &layout)?;
+        state.merge(&decode_state::<T>(right.column(0), row, &layout)?);
+        push_state(state, &layout, &mut bytes, &mut merged);
+    }
+    encode_columns(&[&merged], left.rows(), out)
+}
+
+/// `read` of the contract.
+#[doc(hidden)]
+pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut Vec<u64>) -> Result<(), AggregateError> {
+    let layout = Layout::of::<T>();
+    let states = states_frame(states)?;
+    let queries = QueryFrame::<T>::check(queries, states.rows(), false)?;
+    let mut outputs = Outputs::<T>::new();
+    let mut totals = vec![T::Totals::default(); T::WINDOWS.len()];
+    for row in 0..queries.rows {
+        let t = queries.time(row);
+        totals.fill(T::Totals::default());
+        let state = states.column(0);
+        let index = queries.state(row);
+        if state.is_present(index) {
+            let last = for_each_tile::<T::Totals>(state.bytes(index), layout.version, &layout.levels, |level, tile, tile_totals| {
+                for (window, totals) in T::WINDOWS.iter().zip(&mut totals) {
+                    if window.tile_us() == layout.levels[level].tile_us && tile >= window.first_tile(t.as_micros()) {
+                        totals.merge(&tile_totals);
+                    }
+                }
+            })
+            .map_err(|error| state_error(error, index))?;
+            if last >= t {
+                return Err(AggregateError::QueryBeforeState(row));
+            }
+        }
+        outputs.push(&totals, &queries.input(row));
+    }
+    outputs.encode(queries.rows, out)
+}
+
+/// `batch` of the contract.
+#[doc(hidden)]
+pub fn batch_frame<T: Aggregate>(
+    states: &[u64],
+    events: &[u64],
+    queries: &[u64],
+    out: &mut Vec<u64>,
+) -> Result<(), AggregateError> {
+    let layout = Layout::of::<T>();
+    let states = states_frame(states)?;
+    let events = EventFrame::<T>::check(events, states.rows())?;
+    let queries = QueryFrame::<T>::check(queries, states.rows(), true)?;
+    let mut outputs = Outputs::<T>::new();
+    let mut totals = Vec::with_capacity(T::WINDOWS.len());
+    let (mut row, mut first_event) = (0, 0);
+    for index in 0..states.rows() {
+        let event_count = (first_event..events.rows)
+            .take_while(|event| events.state(*event) == index)
+            .count();
+        let mut state = decode_state::<T>(states.column(0), index, &layout)?;
+        let mut seen = 0;
+        while row < queries.rows && queries.state(row) == index {
+            let visible = queries.visible(row);
+            if visible < seen || visible > event_count {
+                return Err(AggregateError::Frame(format!(
+                    "query {row} sees {visible} events after one that sees {seen}, of {event_count}"
+                )));
+            }
+            for event in seen..visible {
+                let event = first_event + event;
+                state.add(&layout.levels, events.time(event), &events.event(event));
+            }
+            if visible > seen {
+                state.evict(&layout.levels);
+                seen = visible;
+            }
+            let t = queries.time(row);
+            if state.last() >= Some(t) {
+                return Err(AggregateError::QueryBeforeState(row));
+            }
+            totals.clear();
+            totals.extend(T::WINDOWS.iter().map(|window| state.totals(&layout.levels, window, t)));
+            outputs.push(&totals, &queries.input(row));
+            row += 1;
+        }
+        first_event += event_count;
+    }
+    outputs.encode(queries.rows, out)
+}
+
+/// What the bytes of a state depend on.
+pub(crate) struct Layout {
+    levels: Vec<Level>,
+    pub version: u32,
+}
+
+impl Layout {
+    pub fn of<T: Aggregate>() -> Self {
+        let levels = levels(T::WINDOWS);
+        let version = state_version::<T::Totals>(&levels);
+        Self { levels, version }
+    }
+}
+
+fn states_frame(words: &[u64]) -> Result<Frame<'_>, AggregateError> {
+    Frame::check(words, &[ColumnType::Bytes]).map_err(|error| AggregateError::Frame(format!("states: {error}")))
+}
+
+fn decode_state<T: Aggregate>(
+    states: ColumnView<'_>,
+    row: usize,
+    layout: &Layout,
+) -> Result<State<T::Totals>, AggregateError> {
+    if !states.is_present(row) {
+        return Ok(State::new(&layout.levels));
+    }
+    State::decode(states.bytes(row), layout.version, &layout.levels).map_err(|error| state_error(error, row))
+}
+
+fn state_error(error: StateError, row: usize) -> AggregateError {
+    match error {
+        StateError::Version(version) => AggregateError::StateVersion(version),
+        StateError::Damaged => AggregateError::State(row),
+    }
+}
+
+fn push_state<A: Accumulators>(mut state: State<A>, layout: &Layout, bytes: &mut Vec<u8>, states: &mut Column) {
+    let Some(last) = state.last() else {
+        return states.push_null();
+    };
+    state.evict(&layout.levels);
+    bytes.clear();
+    state.encode(layout.version, last, bytes);
+    states.push_bytes(bytes);
+}
+
+fn encode_columns(columns: &[&Column], rows: usize, out: &mut Vec<u64>) -> Result<(), AggregateError> {
+    encode(columns, rows, out).map_err(|error| AggregateError::Frame(error.to_string()))
+}
+
+/// Checks a frame of leading columns and declared ones, and that the state indices ascend within the states.
+fn check_frame<'a>(
+    what: &str,
+    words: &'a [u64],
+    leading: &[ColumnType],
+    declared: &[ColumnMeta],
+    states: usize,
+) -> Result<(Frame<'a>, Vec<ColumnView<'a>>), AggregateError> {
+    let refuse = |reason: String| AggregateError::Frame(format!("{what}: {reason}"));
+    let types: Vec<ColumnType> = leading
+        .iter()
+        .copied()
+        .chain(declared.iter().map(|column| column.column_type))
+        .collect();
+    let frame = Frame::check(words, &types).map_err(|error| refuse(error.to_string()))?;
+    if let Some(column) = (0..leading.len()).find(|i| !frame.column(*i).is_all_present()) {
+        return Err(refuse(format!("column {column} has missing values")));
+    }
+    let columns: Vec<ColumnView<'_>> = (leading.len()..types.len()).map(|i| frame.column(i)).collect();
+    crate::column::check_present(declared, &columns).map_err(refuse)?;
+    let mut last = 0;
+    for row in 0..frame.rows() {
+        let state = frame.column(0).i64(row);
+        if state < last || state >= states as i64 {
+            return Err(refuse(format!("row {row} is of state {state} after {last}, of {states}")));
+        }
+        last = state;
+    }
+    Ok((frame, columns))
+}
+
+struct EventFrame<'a, T> {
+    rows: usize,
+    states: ColumnView<'a>,
+    times: ColumnView<'a>,
+    columns: Vec<ColumnView<'a>>,
+    aggregate: core::marker::PhantomData<T>,
+}
+
+impl<'a, T: Aggregate> EventFrame<'a, T> {
+    fn check(words: &'a [u64], states: usize) -> Result<Self, AggregateError> {
+        let leading = [ColumnType::I64, ColumnType::Timestamp];
+        let declared = <<T::Totals as Accumulators>::Event<'a> as Input<'a>>::COLUMNS;
+        let (frame, columns) = check_frame("events", words, &leading, declared, states)?;
+        Ok(Self {
+            rows: frame.rows(),
+            states: frame.column(0),
+            times: frame.column(1),
+            columns,
+            aggregate: core::marker::PhantomData,
+        })
+    }
+
+    fn state(&self, row: usize) -> usize {
+        self.states.i64(row) as usize
+    }
+
+    fn time(&self, row: usize) -> Timestamp {
+        Timestamp::from_micros(self.times.timestamp(row))
+    }
+
+    fn event(&self, row: usize) -> <T::Totals as Accumulators>::Event<'a> {
+        Input::read(&self.columns, row)
+    }
+}
+
+struct QueryFrame<'a, T> {
+    rows: usize,
+    states: ColumnView<'a>,
+    times: ColumnView<'a>,
+    /// Of a batch.
+    visible: Option<ColumnView<'a>>,
+    columns: Vec<ColumnView<'a>>,
+    aggregate: core::marker::PhantomData<T>,
+}
+
+impl<'a, T: Aggregate> QueryFrame<'a, T> {
+    fn check(words: &'a [u64], states: usize, is_batch: bool) -> Result<Self, AggregateError> {
+        let leading = [ColumnType::I64, ColumnType::Timestamp, ColumnType::I64];
+        let leading = if is_batch { &leading[..] } else { &leading[..2] };
+        let declared = <T::Input<'a> as Input<'a>>::COLUMNS;
+        let (frame, columns) = check_frame("queries", words, leading, declared, states)?;
+        Ok(Self {
+            rows: frame.rows(),
+            states: frame.column(0),
+            times: frame.column(1),
+            visible: is_batch.then(|| frame.column(2)),
+            columns,
+            aggregate: core::marker::PhantomData,
+        })
+    }
+
+    fn state(&self, row: usize) -> usize {
+        self.states.i64(row) as usize
+    }
+
+    fn time(&self, row: usize) -> Timestamp {
+        Timestamp::from_micros(self.times.timestamp(row))
+    }
+
+    /// A negative count is beyond any number of events.
+    fn visible(&self, row: usize) -> usize {
+        self.visible
+            .map_or(0, |column| usize::try_from(column.i64(row)).unwrap_or(usize::MAX))
+    }
+
+    fn input(&self, row: usize) -> T::Input<'a> {
+        Input::read(&self.columns, row)
+    }
+}
+
+struct Outputs<T> {
+    columns: Vec<Column>,
+    aggregate: core::marker::PhantomData<T>,
+}
+
+impl<T: Aggregate> Outputs<T> {
+    fn new() -> Self {
+        Self {
+            columns: output_columns::<T>()
+                .map(|(_, column)| Column::new(column.column_type))
+                .collect(),
+            aggregate: core::marker::PhantomData,
+        }
+    }
+
+    /// Appends the outputs of a query whose windows have these totals.
+    fn push(&mut self, totals: &[T::Totals], input: &T::Input<'_>) {
+        let width = T::Output::COLUMNS.len();
+        for (window, totals) in totals.iter().enumerate() {
+            T::read(totals, input).write(&mut self.columns[window * width..(window + 1) * width]);
+        }
+    }
+
+    fn encode(&self, rows: usize, out: &mut Vec<u64>) -> Result<(), AggregateError> {
+        let columns: Vec<&Column> = self.columns.iter().collect();
+        encode_columns(&columns, rows, out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

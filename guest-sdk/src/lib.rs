@@ -1,0 +1,111 @@
+//! Write a feature transform as plain Rust; compile it once to a WebAssembly component that runs, bit for bit the same, in
+//! backfills and in the host inside a service.
+//!
+//! # A row transform
+//! Inputs and outputs are structs. `Option<T>` means that a value may be missing; a field's doc comment becomes the
+//! column's documentation.
+//!
+//! ```
+//! use unskew_guest::{Input, Output, Timestamp, row_transform};
+//!
+//! #[derive(Input)]
+//! pub struct Request<'a> {
+//!     /// When the prediction is made.
+//!     pub prediction_time: Timestamp,
+//!     /// The page that the slot is on.
+//!     pub page: Option<&'a str>,
+//! }
+//!
+//! #[derive(Output, PartialEq, Debug)]
+//! pub struct Context {
+//!     /// The hour of the day, UTC.
+//!     pub hour: i64,
+//!     /// A stable hash of the page; missing where the page is.
+//!     pub page_hash: Option<i64>,
+//! }
+//!
+//! /// What the time and the place of a request say.
+//! #[row_transform(owner = "ads-ranking")]
+//! pub fn request_context(request: Request<'_>) -> Context {
+//!     Context {
+//!         hour: request.prediction_time.hour(),
+//!         page_hash: request.page.map(|page| unskew_guest::hash_i64(page.as_bytes())),
+//!     }
+//! }
+//!
+//! // The logic is a function like any other: test it as one.
+//! let noon = Timestamp::from_micros(12 * 3_600_000_000);
+//! assert_eq!(request_context(Request { prediction_time: noon, page: None }), Context { hour: 12, page_hash: None });
+//! ```
+//!
+//! # An aggregate
+//! A struct of [accumulators](accumulate) says what is kept of the events; a function reads them, once per window.
+//!
+//! ```
+//! use unskew_guest::{Accumulators, Input, Output, accumulate::Count, aggregate};
+//!
+//! #[derive(Input)]
+//! pub struct Impression {
+//!     /// Whether it was clicked.
+//!     pub clicked: bool,
+//! }
+//!
+//! #[derive(Accumulators, Clone, Default, PartialEq)]
+//! #[event(Impression)]
+//! pub struct Totals {
+//!     impressions: Count,
+//!     #[accumulate(when = clicked)]
+//!     clicks: Count,
+//! }
+//!
+//! #[derive(Input)]
+//! pub struct NoInput {}
+//!
+//! #[derive(Output)]
+//! pub struct Ctr {
+//!     /// Clicks per impression; missing without impressions.
+//!     pub ctr: Option<f64>,
+//! }
+//!
+//! /// Click-through rate over an hour and a day: outputs `ctr_1h` and `ctr_1d`.
+//! #[aggregate(owner = "ads-ranking", windows = ["1h/5m", "1d/1h"])]
+//! pub fn click_through(totals: &Totals, _: &NoInput) -> Ctr {
+//!     let impressions = totals.impressions.value();
+//!     Ctr { ctr: (impressions > 0).then(|| totals.clicks.value() as f64 / impressions as f64) }
+//! }
+//! ```
+//!
+//! # What a transform cannot do
+//! It imports nothing: no clock, no random numbers, no files, no environment. Time is an input. It keeps nothing between
+//! calls. A panic ends the call and the host serves the declared fallback.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod accumulate;
+mod aggregate;
+mod column;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod component;
+mod hash;
+mod module;
+mod row;
+mod state;
+pub mod testing;
+mod timestamp;
+mod window;
+
+pub use aggregate::{Accumulators, Aggregate, AggregateError};
+pub use column::{ColumnMeta, Input, InputValue, MaybeMissing, Output, OutputValue};
+pub use hash::{hash_i64, hash_pair_i64};
+pub use libm as math;
+pub use module::ModuleMeta;
+pub use row::{RowError, RowTransform};
+pub use state::{StateError, StateReader};
+pub use timestamp::Timestamp;
+pub use unskew_frame as frame;
+pub use unskew_guest_macros::{Accumulators, Input, Output, aggregate, row_transform};
+pub use window::{WindowMeta, parse_windows};
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub use wit_bindgen;

@@ -1,0 +1,297 @@
+use std::collections::BTreeMap;
+
+use crate::Timestamp;
+use crate::aggregate::Accumulators;
+use crate::window::WindowMeta;
+
+/// The version of the layout below, part of every [`state_version`].
+const LAYOUT_VERSION: u32 = 1;
+
+/// The state of one entity: its events, summed up in tiles as wide as the windows' hops.
+///
+/// Windows of the same hop share their tiles. A tile that no later query can see is dropped, as a function of the last event
+/// time alone, so the state depends on the events and not on their order.
+///
+/// ```text
+/// u32     state version
+/// i64     time of the last event
+/// levels  in the order of their tile width, each:
+///   varint  number of tiles, at least one
+///   tiles   in the order of time, each: varint distance to the tile before (the first: zigzag number), accumulators
+/// ```
+///
+/// The last tile of every level is that of the last event, and none is older than the next query can see.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct State<A> {
+    /// None without events.
+    last: Option<Timestamp>,
+    levels: Vec<BTreeMap<i64, A>>,
+}
+
+/// The tiles of one width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Level {
+    pub tile_us: i64,
+    /// The window of this hop that reaches back the furthest.
+    longest: WindowMeta,
+}
+
+impl Level {
+    /// The first tile that a query after the event at `last` can see.
+    const fn first_tile(&self, last: i64) -> i64 {
+        self.longest.first_tile(last.saturating_add(1))
+    }
+}
+
+/// A number that changes with anything that the bytes of a state depend on, so that no state is read as another's: the
+/// layout, the accumulators and the widths and reaches of the tiles.
+pub(crate) fn state_version<A: Accumulators>(levels: &[Level]) -> u32 {
+    let mut words = format!("{LAYOUT_VERSION};{}", A::LAYOUT);
+    for level in levels {
+        words += &format!(";{}/{}", level.longest.length_us, level.tile_us);
+    }
+    xxhash_rust::xxh3::xxh3_64(words.as_bytes()) as u32
+}
+
+/// The levels that these windows need, narrow tiles first.
+pub(crate) fn levels(windows: &[WindowMeta]) -> Vec<Level> {
+    let mut levels: Vec<Level> = Vec::new();
+    for window in windows {
+        match levels.iter_mut().find(|level| level.tile_us == window.tile_us()) {
+            Some(level) if level.longest.length_us < window.length_us => level.longest = *window,
+            Some(_) => {}
+            None => levels.push(Level {
+                tile_us: window.tile_us(),
+                longest: *window,
+            }),
+        }
+    }
+    levels.sort_by_key(|level| level.tile_us);
+    levels
+}
+
+impl<A: Accumulators> State<A> {
+    pub fn new(levels: &[Level]) -> Self {
+        Self {
+            last: None,
+            levels: levels.iter().map(|_| BTreeMap::new()).collect(),
+        }
+    }
+
+    /// Adds an event. Call [`evict`](Self::evict) after the last.
+    pub fn add(&mut self, levels: &[Level], time: Timestamp, event: &A::Event<'_>) {
+        self.last = self.last.max(Some(time));
+        for (level, tiles) in levels.iter().zip(&mut self.levels) {
+            let tile = time.as_micros().div_euclid(level.tile_us);
+            tiles.entry(tile).or_default().add(time, event);
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.last = self.last.max(other.last);
+        for (tiles, others) in self.levels.iter_mut().zip(&other.levels) {
+            for (tile, totals) in others {
+                tiles.entry(*tile).or_default().merge(totals);
+            }
+        }
+    }
+
+    /// Drops the tiles that no query after the last event can see.
+    pub fn evict(&mut self, levels: &[Level]) {
+        let Some(last) = self.last else { return };
+        for (level, tiles) in levels.iter().zip(&mut self.levels) {
+            let first = level.first_tile(last.as_micros());
+            if tiles.first_key_value().is_some_and(|(tile, _)| *tile < first) {
+                *tiles = tiles.split_off(&first);
+            }
+        }
+    }
+
+    /// The totals of `window` at `t`, which is later than every event here.
+    pub fn totals(&self, levels: &[Level], window: &WindowMeta, t: Timestamp) -> A {
+        let mut totals = A::default();
+        let Some(index) = levels.iter().position(|level| level.tile_us == window.tile_us()) else {
+            return totals;
+        };
+        for tile in self.levels[index].range(window.first_tile(t.as_micros())..).map(|(_, tile)| tile) {
+            totals.merge(tile);
+        }
+        totals
+    }
+
+    /// The time of the last event; none without events.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// Writes the state, which has events.
+    pub fn encode(&self, version: u32, last: Timestamp, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&version.to_le_bytes());
+        bytes.extend_from_slice(&last.as_micros().to_le_bytes());
+        for tiles in &self.levels {
+            push_varint(bytes, tiles.len() as u128);
+            let mut previous = None;
+            for (tile, totals) in tiles {
+                match previous {
+                    None => push_varint(bytes, zigzag((*tile).into())),
+                    Some(previous) => push_varint(bytes, tile.abs_diff(previous).into()),
+                }
+                previous = Some(*tile);
+                totals.encode(bytes);
+            }
+        }
+    }
+
+    pub fn decode(bytes: &[u8], version: u32, levels: &[Level]) -> Result<Self, StateError> {
+        let mut state = Self::new(levels);
+        let last = for_each_tile(bytes, version, levels, |level, tile, totals| {
+            state.levels[level].insert(tile, totals);
+        })?;
+        state.last = Some(last);
+        Ok(state)
+    }
+}
+
+/// Calls `f(level, tile, totals)` for every tile in `bytes` and gives the time of the last event: reading a state needs no
+/// more than this.
+pub(crate) fn for_each_tile<A: Accumulators>(
+    bytes: &[u8],
+    version: u32,
+    levels: &[Level],
+    mut f: impl FnMut(usize, i64, A),
+) -> Result<Timestamp, StateError> {
+    let mut reader = StateReader::new(bytes);
+    let written = u32::from_le_bytes(reader.array()?);
+    if written != version {
+        return Err(StateError::Version(written));
+    }
+    let last = i64::from_le_bytes(reader.array()?);
+    for (index, level) in levels.iter().enumerate() {
+        let mut tile = None;
+        for _ in 0..reader.u64()? {
+            let next = match tile {
+                None => i64::try_from(unzigzag(reader.varint()?)).map_err(|_| StateError::Damaged)?,
+                Some(tile) => {
+                    let step = i64::try_from(reader.u64()?).map_err(|_| StateError::Damaged)?;
+                    i64::checked_add(tile, step)
+                        .filter(|_| step > 0)
+                        .ok_or(StateError::Damaged)?
+                }
+            };
+            // A tile that could not be there would be seen by queries that must not see it.
+            if tile.is_none() && next < level.first_tile(last) {
+                return Err(StateError::Damaged);
+            }
+            tile = Some(next);
+            f(index, next, A::decode(&mut reader)?);
+        }
+        if tile != Some(last.div_euclid(level.tile_us)) {
+            return Err(StateError::Damaged);
+        }
+    }
+    reader.end()?;
+    Ok(Timestamp::from_micros(last))
+}
+
+/// Reads the bytes of a state.
+#[derive(Debug)]
+pub struct StateReader<'a> {
+    bytes: &'a [u8],
+}
+
+/// Why a state cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// It is of a version that this module does not read.
+    Version(u32),
+    /// The bytes end early, go on too long, or were written by nothing of ours.
+    Damaged,
+}
+
+impl<'a> StateReader<'a> {
+    /// Reads `bytes` from their start.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The next byte.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn byte(&mut self) -> Result<u8, StateError> {
+        let (first, rest) = self.bytes.split_first().ok_or(StateError::Damaged)?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// There are not so many.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
+        let (first, rest) = self.bytes.split_first_chunk().ok_or(StateError::Damaged)?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    /// The next variable-length number.
+    ///
+    /// # Errors
+    /// The bytes end, or the number is beyond 128 bits or longer than it need be.
+    pub fn varint(&mut self) -> Result<u128, StateError> {
+        let mut number = 0_u128;
+        for shift in (0..).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u128::from(byte & 0x7f);
+            if shift > 121 && bits >> (128 - shift) != 0 || byte == 0 && shift > 0 {
+                return Err(StateError::Damaged);
+            }
+            number |= bits << shift;
+            if byte < 0x80 {
+                break;
+            }
+            if shift > 121 {
+                return Err(StateError::Damaged);
+            }
+        }
+        Ok(number)
+    }
+
+    /// The next variable-length number, of 64 bits.
+    ///
+    /// # Errors
+    /// Those of [`varint`](Self::varint), and a number beyond 64 bits.
+    pub fn u64(&mut self) -> Result<u64, StateError> {
+        u64::try_from(self.varint()?).map_err(|_| StateError::Damaged)
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// Something is.
+    pub fn end(&self) -> Result<(), StateError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(StateError::Damaged) }
+    }
+}
+
+/// Appends `number` in 7-bit groups, least first.
+pub(crate) fn push_varint(bytes: &mut Vec<u8>, mut number: u128) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Small numbers of either sign as small numbers.
+pub(crate) const fn zigzag(number: i128) -> u128 {
+    (number << 1 ^ number >> 127).cast_unsigned()
+}
+
+pub(crate) const fn unzigzag(number: u128) -> i128 {
+    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Runs transforms natively, through the frames that a host would pass: for a transform's own tests.
+//!
+//! ```
+//! use unskew_guest::frame::{Column, ColumnType, Value};
+//! use unskew_guest::{Input, Output, row_transform, testing};
+//!
+//! #[derive(Input)]
+//! pub struct Price {
+//!     /// In micros of the currency.
+//!     pub price: Option<f64>,
+//! }
+//!
+//! #[derive(Output)]
+//! pub struct Bucket {
+//!     /// The price's power of two.
+//!     pub bucket: Option<i64>,
+//! }
+//!
+//! /// The bucket that a price falls in.
+//! #[row_transform(owner = "ads-ranking")]
+//! pub fn price_bucket(input: Price) -> Bucket {
+//!     Bucket { bucket: input.price.map(|price| unskew_guest::math::log2(price) as i64) }
+//! }
+//!
+//! let mut price = Column::new(ColumnType::F64);
+//! price.push_f64(9.0);
+//! price.push_null();
+//! let outputs = testing::apply::<PriceBucket>(&[&price], 2).unwrap();
+//! assert_eq!(outputs[0].value(0), Value::I64(3));
+//! assert_eq!(outputs[0].value(1), Value::Null);
+//! ```
+
+use unskew_frame::{Column, ColumnType, Frame, encode};
+
+use crate::aggregate::{
+    Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame,
+};
+use crate::column::Output;
+use crate::row::{RowError, RowTransform, apply_frame};
+
+/// Applies `T` to `rows` rows of these inputs.
+///
+/// # Errors
+/// The inputs are not those of `T`.
+pub fn apply<T: RowTransform>(inputs: &[&Column], rows: usize) -> Result<Vec<Column>, RowError> {
+    let refuse = |error: String| RowError(error);
+    let (mut words, mut out) = (Vec::new(), Vec::new());
+    encode(inputs, rows, &mut words).map_err(|error| refuse(error.to_string()))?;
+    apply_frame::<T>(&words, &mut out)?;
+    let types = T::Output::COLUMNS.iter().map(|column| column.column_type);
+    columns(&out, types).map_err(refuse)
+}
+
+/// The states with the events added. `states` has one column of bytes; `events` has the index of the state, ascending, the
+/// time, and the event's columns.
+///
+/// # Errors
+/// The columns are not those of `T`, or a state cannot be read.
+pub fn fold<T: Aggregate>(states: &Column, events: &[&Column]) -> Result<Column, AggregateError> {
+    let mut out = Vec::new();
+    fold_frame::<T>(&frame(&[states])?, &frame(events)?, &mut out)?;
+    states_column(&out)
+}
+
+/// Row by row, the states of the events of both sides.
+///
+/// # Errors
+/// The numbers of rows differ, or a state cannot be read.
+pub fn merge<T: Aggregate>(left: &Column, right: &Column) -> Result<Column, AggregateError> {
+    let mut out = Vec::new();
+    merge_frame::<T>(&frame(&[left])?, &frame(&[right])?, &mut out)?;
+    states_column(&out)
+}
+
+/// The outputs of queries of states. `queries` has the index of the state, ascending, the time, and the inputs.
+///
+/// # Errors
+/// The columns are not those of `T`, a state cannot be read, or a query is not after the events of its state.
+pub fn read<T: Aggregate>(states: &Column, queries: &[&Column]) -> Result<Vec<Column>, AggregateError> {
+    let mut out = Vec::new();
+    read_frame::<T>(&frame(&[states])?, &frame(queries)?, &mut out)?;
+    outputs::<T>(&out)
+}
+
+/// The outputs of queries that see their state and the first events of it. `queries` has the index of the state, ascending,
+/// the time, how many events it sees, and the inputs.
+///
+/// # Errors
+/// Those of [`read`], and a query that sees fewer events than the one before.
+pub fn batch<T: Aggregate>(
+    states: &Column,
+    events: &[&Column],
+    queries: &[&Column],
+) -> Result<Vec<Column>, AggregateError> {
+    let mut out = Vec::new();
+    batch_frame::<T>(&frame(&[states])?, &frame(events)?, &frame(queries)?, &mut out)?;
+    outputs::<T>(&out)
+}
+
+/// The names of the outputs of all windows, in order.
+pub fn output_names<T: Aggregate>() -> Vec<String> {
+    output_columns::<T>().map(|(name, _)| name).collect()
+}
+
+/// Columns as many rows long as the first that is not a scalar.
+fn frame(columns: &[&Column]) -> Result<Vec<u64>, AggregateError> {
+    let rows = columns
+        .iter()
+        .find(|column| !column.is_scalar())
+        .or(columns.first())
+        .map_or(0, |column| column.rows());
+    let mut words = Vec::new();
+    encode(columns, rows, &mut words).map_err(|error| AggregateError::Frame(error.to_string()))?;
+    Ok(words)
+}
+
+fn states_column(words: &[u64]) -> Result<Column, AggregateError> {
+    let mut columns = columns(words, [ColumnType::Bytes].into_iter()).map_err(AggregateError::Frame)?;
+    Ok(columns.remove(0))
+}
+
+fn outputs<T: Aggregate>(words: &[u64]) -> Result<Vec<Column>, AggregateError> {
+    columns(words, output_columns::<T>().map(|(_, column)| column.column_type)).map_err(AggregateError::Frame)
+}
+
+fn columns(words: &[u64], types: impl Iterator<Item = ColumnType>) -> Result<Vec<Column>, String> {
+    let types: Vec<ColumnType> = types.collect();
+    let frame = Frame::check(words, &types).map_err(|error| error.to_string())?;
+    let copy = |(index, column_type): (usize, &ColumnType)| {
+        let mut column = Column::new(*column_type);
+        column.extend_from(frame.column(index), 0..frame.rows());
+        column
+    };
+    Ok(types.iter().enumerate().map(copy).collect())
+}

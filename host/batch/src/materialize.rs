@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use unskew::catalog::Entity;
+use unskew::{CallLimits, Descriptor, EvaluateError, Kind, Module, STATE_FEATURE};
+use unskew_frame::{ColumnType, Value};
+use unskew_snapshot::{
+    DuplicateKeys, EventTime, FeatureColumn, KeyColumn, SnapshotSchema, SnapshotWriter, Ttl,
+    WriteOptions, Written, is_visible,
+};
+
+use crate::aggregate::{FoldError, fold_states};
+use crate::backfill::BackfillError;
+use crate::project::Project;
+use crate::reader::InputFile;
+use crate::view::{ViewTable, read_view};
+
+/// A snapshot that was made, and what of.
+#[derive(Clone, Debug)]
+pub struct Materialized {
+    /// The file.
+    pub written: Written,
+    /// What was read.
+    pub files: Vec<InputFile>,
+}
+
+/// Writes the snapshot of `view` to `path`: for each entity what was known before `watermark`. For an aggregate that is the
+/// state of the events in `[.., watermark)`; for features the row that an as-of join at `watermark` would choose.
+///
+/// # Errors
+/// See [`BackfillError`]. Nothing is left at `path` that was not there before.
+pub fn materialize(
+    project: &Project,
+    modules: &BTreeMap<String, Module>,
+    view: &str,
+    watermark: EventTime,
+    path: &Path,
+) -> Result<Materialized, BackfillError> {
+    let descriptors: BTreeMap<String, Descriptor> = modules
+        .iter()
+        .map(|(name, module)| (name.clone(), module.descriptor().clone()))
+        .collect();
+    let table = read_view(project, &descriptors, view)?;
+    let missing = |reason: String| BackfillError::View {
+        view: view.to_owned(),
+        reason,
+    };
+    let entity = project
+        .catalog()
+        .entities
+        .iter()
+        .find(|entity| entity.name == table.view.entity)
+        .ok_or_else(|| missing(format!("there is no entity `{}`", table.view.entity)))?;
+    let mut options = WriteOptions::new(schema(&table, entity), watermark);
+    options.duplicates = DuplicateKeys::AsOf;
+    let written = match &table.view.aggregate {
+        None => write_features(&table, watermark, path, options),
+        Some(aggregate) => {
+            let module = modules
+                .get(&aggregate.module)
+                .ok_or_else(|| missing(format!("module `{}` is not there", aggregate.module)))?;
+            if let Kind::Aggregate(aggregation) = &module.descriptor().kind {
+                options.state_version = Some(aggregation.state_version);
+            }
+            options.module_digest = Some(module.digest().0);
+            write_states(&table, module, watermark, path, options)
+        }
+    }?;
+    Ok(Materialized {
+        written,
+        files: table.table.files().to_vec(),
+    })
+}
+
+fn schema(table: &ViewTable, entity: &Entity) -> SnapshotSchema {
+    let view = &table.view;
+    let features = match &view.aggregate {
+        Some(_) => vec![FeatureColumn::new(STATE_FEATURE, ColumnType::Bytes)],
+        None => view
+            .features
+            .iter()
+            .map(|feature| FeatureColumn::new(feature.name.as_str(), feature.column_type))
+            .collect(),
+    };
+    SnapshotSchema {
+        view: view.name.clone(),
+        key: entity
+            .keys
+            .iter()
+            .map(|column| KeyColumn::new(column.name.as_str(), column.key_type))
+            .collect(),
+        features,
+        ttl: view.ttl_us.map(Ttl::from_micros),
+    }
+}
+
+fn write_features(
+    table: &ViewTable,
+    watermark: EventTime,
+    path: &Path,
+    options: WriteOptions,
+) -> Result<Written, BackfillError> {
+    let failed = |source| BackfillError::Snapshot {
+        view: table.view.name.clone(),
+        source,
+    };
+    let mut writer = SnapshotWriter::create(path, options).map_err(failed)?;
+    let mut values: Vec<Value<'_>> = Vec::new();
+    for (row, key) in table.keys()?.iter().enumerate() {
+        let event_time = table.table.event_time()[row];
+        let known_at = table.table.known_at().and_then(|known_at| known_at[row]);
+        let Some(key) = key else { continue };
+        if !is_visible(event_time, known_at, watermark) {
+            continue;
+        }
+        values.clear();
+        values.extend(table.values().iter().map(|column| column.value(row)));
+        writer
+            .push(key.as_ref(), event_time, known_at, &values)
+            .map_err(failed)?;
+    }
+    writer.finish().map_err(failed)
+}
+
+fn write_states(
+    table: &ViewTable,
+    module: &Module,
+    watermark: EventTime,
+    path: &Path,
+    options: WriteOptions,
+) -> Result<Written, BackfillError> {
+    let failed = |source| BackfillError::Snapshot {
+        view: table.view.name.clone(),
+        source,
+    };
+    let log = table.event_log()?;
+    let mut instance = module.instantiate(CallLimits::BATCH)?;
+    let mut writer = SnapshotWriter::create(path, options).map_err(failed)?;
+    let folded = fold_states(&log, watermark, &mut instance, |key, last, state| {
+        writer
+            .push(key.as_ref(), last, None, &[Value::Bytes(state)])
+            .map_err(FoldError::Write)
+    });
+    match folded {
+        Ok(()) => writer.finish().map_err(failed),
+        Err(FoldError::Write(source)) => Err(failed(source)),
+        Err(FoldError::Call(error)) => Err(EvaluateError::Call {
+            step: table.view.name.clone(),
+            module: instance.module_name().to_owned(),
+            error,
+            detail: instance.detail().to_owned(),
+        }
+        .into()),
+    }
+}

@@ -1,0 +1,166 @@
+use std::fmt;
+
+use unskew::{EvaluateError, RequestError, Service, Session};
+use unskew_frame::Value;
+use unskew_snapshot::EventTime;
+
+use crate::backfill::TrainingSet;
+
+/// The mismatches that a report names.
+const MAX_NAMED: usize = 20;
+
+/// The comparison of what was served with what a backfill computed, value by value, bit by bit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parity {
+    /// Rows compared.
+    pub rows: u64,
+    /// Values compared, statuses not counted.
+    pub values: u64,
+    /// Values that differ in a bit.
+    pub mismatches: u64,
+    /// The first of them.
+    pub named: Vec<Mismatch>,
+}
+
+/// A value that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The row of the spine, from 0.
+    pub row: usize,
+    /// Its prediction time.
+    pub prediction_time: EventTime,
+    /// The feature.
+    pub feature: String,
+    /// What was served.
+    pub served: String,
+    /// What the backfill computed.
+    pub computed: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "row {} ({}), feature `{}`: served {}, computed {}",
+            self.row, self.prediction_time, self.feature, self.served, self.computed
+        )
+    }
+}
+
+impl Parity {
+    /// Whether anything was compared and nothing differed.
+    pub fn is_exact(&self) -> bool {
+        self.values > 0 && self.mismatches == 0
+    }
+
+    /// Compares one value.
+    pub fn compare(
+        &mut self,
+        row: usize,
+        prediction_time: EventTime,
+        feature: &str,
+        served: Value<'_>,
+        computed: Value<'_>,
+    ) {
+        self.values += 1;
+        if served == computed {
+            return;
+        }
+        self.mismatches += 1;
+        if self.named.len() < MAX_NAMED {
+            self.named.push(Mismatch {
+                row,
+                prediction_time,
+                feature: feature.to_owned(),
+                served: format!("{served:?}"),
+                computed: format!("{computed:?}"),
+            });
+        }
+    }
+}
+
+/// A moment of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A request is about to be served.
+    Before,
+    /// It was served.
+    After {
+        /// Its candidates.
+        rows: usize,
+    },
+}
+
+/// Serves every row of a training set and compares: consecutive rows of the same prediction time and request fields are
+/// the candidates of one request. `observe` is called right before and right after each, for whoever takes times.
+///
+/// # Errors
+/// The host cannot serve a request.
+pub fn replay(
+    service: &Service,
+    session: &mut Session,
+    set: &TrainingSet,
+    mut observe: impl FnMut(Moment),
+) -> Result<Parity, ReplayError> {
+    let mut parity = Parity::default();
+    let plan = service.plan();
+    let mut start = 0;
+    while start < set.spine.rows() {
+        let time = set.spine.times[start];
+        let is_same = |row: usize| {
+            set.spine.times[row] == time
+                && (1..=plan.request.len()).all(|slot| {
+                    set.evaluation.columns[slot].value(row)
+                        == set.evaluation.columns[slot].value(start)
+                })
+        };
+        let end = match plan.candidate.is_empty() {
+            true => start + 1,
+            false => (start + 1..set.spine.rows())
+                .find(|row| !is_same(*row))
+                .unwrap_or(set.spine.rows()),
+        };
+        let mut request = service.request(time);
+        for (index, field) in plan.request.iter().enumerate() {
+            request.set(&field.name, set.evaluation.columns[index + 1].value(start))?;
+        }
+        if !plan.candidate.is_empty() {
+            let first = plan.request.len() + 1;
+            for row in start..end {
+                let values: Vec<Value<'_>> = (first..first + plan.candidate.len())
+                    .map(|slot| set.evaluation.columns[slot].value(row))
+                    .collect();
+                request.push_candidate(&values)?;
+            }
+        }
+        observe(Moment::Before);
+        let served = session.evaluate(&request)?;
+        observe(Moment::After { rows: end - start });
+        for row in start..end {
+            for (feature, name) in served.names().enumerate() {
+                parity.compare(
+                    row,
+                    time,
+                    name,
+                    served.value(row - start, feature),
+                    set.value(row, feature),
+                );
+            }
+            parity.rows += 1;
+        }
+        start = end;
+    }
+    Ok(parity)
+}
+
+/// Why a replay stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// A request could not be made of a row.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A request could not be served.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+}

@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+use unskew::catalog::{Binding, EntityColumn, Service};
+use unskew_frame::ColumnType;
+
+use super::error::{Problem, Wrong};
+use crate::nearest::nearest;
+
+/// A project file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProject {
+    pub(super) project: RawHead,
+    #[serde(default)]
+    pub(super) entity: Vec<RawEntity>,
+    #[serde(default)]
+    pub(super) source: Vec<RawSource>,
+    #[serde(default)]
+    pub(super) view: Vec<RawView>,
+    #[serde(default)]
+    pub(super) service: Vec<Spanned<Service>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHead {
+    pub(super) name: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEntity {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) keys: Vec<Spanned<EntityColumn>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    pub(super) name: Spanned<String>,
+    pub(super) path: String,
+    pub(super) event_time: Option<String>,
+    pub(super) known_at: Option<String>,
+    #[serde(default)]
+    pub(super) types: BTreeMap<String, Parsed<ColumnType>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawView {
+    pub(super) name: Spanned<String>,
+    pub(super) entity: Spanned<String>,
+    pub(super) source: Spanned<String>,
+    pub(super) ttl: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) keys: BTreeMap<Spanned<String>, String>,
+    pub(super) features: Option<Vec<RawFeature>>,
+    pub(super) module: Option<String>,
+    pub(super) events: Option<Spanned<BTreeMap<String, String>>>,
+    pub(super) inputs: Option<Spanned<BTreeMap<String, Binding>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFeature {
+    pub(super) name: Spanned<String>,
+    #[serde(rename = "type")]
+    pub(super) column_type: Parsed<ColumnType>,
+    pub(super) column: Option<String>,
+}
+
+/// A value that is written as text.
+pub(super) struct Parsed<T>(pub(super) T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<RawProject, Wrong> {
+    toml::from_str(text).map_err(|error| Wrong {
+        span: error.span().unwrap_or_default(),
+        problem: Problem::Syntax(suggest(error.message())),
+    })
+}
+
+/// Adds the known setting that an unknown one was probably meant to be. Serde's message is
+/// "unknown field `sorce`, expected one of `name`, `source`".
+fn suggest(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let meant = quoted
+        .next()
+        .filter(|_| message.starts_with("unknown field"))
+        .and_then(|unknown| nearest(unknown, quoted));
+    match meant {
+        Some(meant) => format!("{message}: did you mean `{meant}`?"),
+        None => message.to_owned(),
+    }
+}

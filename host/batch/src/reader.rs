@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::ArrayRef;
+use unskew::Digest;
+use unskew_frame::{Column, ColumnType};
+
+mod carry;
+mod comma;
+mod error;
+mod json;
+mod parquet_file;
+mod text;
+
+pub use error::{Place, ReadError};
+
+/// The most rows of a table or a spine: a row's index is a u32.
+pub const MAX_TABLE_ROWS: usize = u32::MAX as usize;
+/// The most bytes of all the texts, or bytes, of one column: their offsets are u32s.
+const MAX_COLUMN_BYTES: u64 = u32::MAX as u64;
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// What to read of a source.
+pub(crate) struct Request<'a> {
+    /// The columns to read as our own.
+    pub(crate) columns: &'a [Wanted],
+    /// Whether to carry every other column through, and the types of those whose type is declared.
+    pub(crate) carry: Option<&'a BTreeMap<String, ColumnType>>,
+}
+
+/// A column to read. See [`ColumnRequest`](crate::ColumnRequest).
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) column_type: ColumnType,
+    pub(crate) required: bool,
+    pub(crate) nullable: bool,
+}
+
+impl Wanted {
+    /// A column of times that the source must have.
+    pub(crate) fn time(name: &str, nullable: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            column_type: ColumnType::Timestamp,
+            required: true,
+            nullable,
+        }
+    }
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// One for each that was wanted.
+    pub(crate) columns: Vec<Column>,
+    /// The others, in the order of the source, if they were to be carried.
+    pub(crate) carried: Vec<(String, ArrayRef)>,
+    pub(crate) files: Vec<InputFile>,
+}
+
+/// Reads the file or the directory at `path`.
+pub(crate) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
+    let open_error = |source| ReadError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    if fs::metadata(path).map_err(open_error)?.is_dir() {
+        let paths = parquet_files(path)?;
+        return parquet_file::read(&paths, request);
+    }
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("parquet") => parquet_file::read(&[path.to_owned()], request),
+        Some("csv") => comma::read(path, request),
+        Some("jsonl" | "ndjson") => json::read(path, request),
+        _ => Err(ReadError::UnknownFormat {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Opens a file for reading from its start and takes its digest.
+fn open(path: &Path) -> Result<(File, InputFile), ReadError> {
+    let open = || -> io::Result<_> {
+        let mut file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let digest = Digest::of_reader(&mut file)?;
+        io::Seek::rewind(&mut file)?;
+        Ok((file, bytes, digest))
+    };
+    let (file, bytes, digest) = open().map_err(|source| ReadError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    let input = InputFile {
+        path: path.to_owned(),
+        bytes,
+        digest,
+    };
+    Ok((file, input))
+}
+
+/// The Parquet files of a directory in the order of their names. Names that begin with `.` or `_` are those of markers.
+fn parquet_files(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            let is_marker = name.starts_with(b".") || name.starts_with(b"_");
+            if !is_marker && name.ends_with(b".parquet") && path.is_file() {
+                paths.push(path);
+            }
+        }
+        paths.sort_unstable();
+        Ok(paths)
+    };
+    let paths = list().map_err(|source| ReadError::Open {
+        path: directory.to_owned(),
+        source,
+    })?;
+    if paths.is_empty() {
+        return Err(ReadError::EmptyDirectory {
+            path: directory.to_owned(),
+        });
+    }
+    Ok(paths)
+}
+
+/// Where the columns of a request are among `names`, the columns of a file; none for one that may be absent and is.
+fn locate(
+    path: &Path,
+    names: &[&str],
+    columns: &[Wanted],
+) -> Result<Vec<Option<usize>>, ReadError> {
+    columns
+        .iter()
+        .map(|wanted| {
+            let mut found = (0..names.len()).filter(|index| names[*index] == wanted.name);
+            let first = found.next();
+            if found.next().is_some() {
+                return Err(ReadError::DuplicateColumn {
+                    path: path.to_owned(),
+                    column: wanted.name.clone(),
+                });
+            }
+            if first.is_none() && wanted.required {
+                return Err(ReadError::MissingColumn {
+                    path: path.to_owned(),
+                    column: wanted.name.clone(),
+                    available: names.iter().map(|&name| name.to_owned()).collect(),
+                });
+            }
+            Ok(first)
+        })
+        .collect()
+}
+
+/// A column that is being read, and what it must not exceed.
+struct Growing {
+    wanted: Wanted,
+    column: Column,
+    /// The texts and bytes so far.
+    text_bytes: u64,
+}
+
+impl Growing {
+    fn new(wanted: Wanted) -> Self {
+        Self {
+            column: Column::new(wanted.column_type),
+            wanted,
+            text_bytes: 0,
+        }
+    }
+
+    fn all(wanted: &[Wanted]) -> Vec<Self> {
+        wanted.iter().cloned().map(Self::new).collect()
+    }
+
+    /// Accounts for `rows` more rows with `bytes` of text, before they are pushed.
+    fn reserve(&mut self, path: &Path, rows: usize, bytes: u64) -> Result<(), ReadError> {
+        self.text_bytes += bytes;
+        if self.column.rows() + rows > MAX_TABLE_ROWS || self.text_bytes > MAX_COLUMN_BYTES {
+            return Err(ReadError::TooLarge {
+                path: path.to_owned(),
+                column: self.wanted.name.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Appends a missing value, where that may be.
+    fn push_null(&mut self, path: &Path, place: Place) -> Result<(), ReadError> {
+        if !self.wanted.nullable {
+            return Err(self.missing_value(path, place));
+        }
+        self.push_absent(path)
+    }
+
+    /// Appends a missing value, whether or not that may be.
+    fn push_absent(&mut self, path: &Path) -> Result<(), ReadError> {
+        self.reserve(path, 1, 0)?;
+        self.column.push_null();
+        Ok(())
+    }
+
+    /// Appends the value of a text.
+    fn push_text(&mut self, path: &Path, place: Place, text: &str) -> Result<(), ReadError> {
+        self.reserve(path, 1, text.len() as u64)?;
+        text::push(&mut self.column, text)
+            .ok_or_else(|| self.value_error(path, place, text.to_owned()))
+    }
+
+    fn value_error(&self, path: &Path, place: Place, value: String) -> ReadError {
+        ReadError::Value {
+            path: path.to_owned(),
+            place,
+            column: self.wanted.name.clone(),
+            expected: self.wanted.column_type,
+            value: error::shorten(value),
+        }
+    }
+
+    fn missing_value(&self, path: &Path, place: Place) -> ReadError {
+        ReadError::MissingValue {
+            path: path.to_owned(),
+            place,
+            column: self.wanted.name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

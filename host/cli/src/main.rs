@@ -1,0 +1,2 @@
+//! The `unskew` command.
+fn main() {}

@@ -1,0 +1,26 @@
+//! Build, check, compile and publish transform components and generations.
+//!
+//! A transform's crate becomes a component ([`build_component`]), which is checked against the contract
+//! ([`check_component`]) and published into a store under its digest ([`put_module`]). Snapshots follow ([`put_snapshot`]),
+//! and a generation names them all ([`commit`]). A host compiles what its generation names into native code of its own
+//! ([`prepare`]): native code is never published, so nobody else's is ever run.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod build;
+mod check;
+mod compile;
+mod contract;
+mod file;
+#[cfg(test)]
+mod fixture;
+mod load;
+mod publish;
+mod toolchain;
+
+pub use build::{BuildError, BuildOptions, Built, build_component};
+pub use check::{COMPONENT_BUDGET_BYTES, CheckError, MAX_COMPONENT_BYTES, World, check_component};
+pub use compile::{CompileError, Compiled, compile, compile_into, prepare};
+pub use load::{LoadModulesError, load_modules, module_entries};
+pub use publish::{Draft, PublishError, commit, put_module, put_snapshot};
+pub use toolchain::{TARGET, Toolchain, ToolchainError};

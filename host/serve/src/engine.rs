@@ -1,0 +1,65 @@
+use std::sync::OnceLock;
+
+use wasmtime::{Config, Engine};
+
+use crate::digest::Digest;
+
+/// The most memory that one instance may have, in bytes.
+pub const MAX_INSTANCE_BYTES: usize = 64 << 20;
+/// The stack of a component, in bytes.
+pub const MAX_STACK_BYTES: usize = 256 << 10;
+/// The target that components are compiled for: the baseline of this machine's architecture, so that one artefact runs on
+/// every machine of a fleet.
+pub const TARGET: &str = if cfg!(target_arch = "aarch64") {
+    "aarch64-unknown-linux-gnu"
+} else {
+    "x86_64-unknown-linux-gnu"
+};
+
+/// The engine's version. A test compares it with Cargo.lock; the engine also checks it in the code it loads.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+/// The one configuration of the engine, for running and for compiling alike. A compiler adds [`NAN_CANONICALIZATION`] and
+/// [`TARGET`], which only it can set; [`settings`] names them too, so an artefact compiled otherwise is refused.
+pub fn config() -> Config {
+    let mut config = Config::new();
+    // Asynchronous components triple the cost of a call, and no transform waits for anything.
+    config.concurrency_support(false);
+    config.epoch_interruption(true);
+    config.max_wasm_stack(MAX_STACK_BYTES);
+    // Results must not depend on the machine: no relaxed SIMD, no threads.
+    config.wasm_relaxed_simd(false);
+    config.memory_init_cow(true);
+    config.wasm_backtrace_max_frames(None);
+    config
+}
+
+/// Whether compiled code gives every NaN that it computes its canonical bits.
+pub const NAN_CANONICALIZATION: bool = true;
+
+/// What native code depends on, a line each. It is part of every compiled artefact.
+pub fn settings() -> String {
+    format!(
+        "wasmtime {WASMTIME_VERSION}\ntarget {TARGET}\nnan-canonicalization {NAN_CANONICALIZATION}\nepoch-interruption true\n\
+         relaxed-simd false\nconcurrency false\nstack {MAX_STACK_BYTES}\n",
+    )
+}
+
+/// The digest of [`settings`].
+pub fn settings_digest() -> Digest {
+    static DIGEST: OnceLock<Digest> = OnceLock::new();
+    *DIGEST.get_or_init(|| Digest::of(settings().as_bytes()))
+}
+
+/// An engine of [`config`].
+///
+/// # Errors
+/// The machine cannot run it.
+pub fn engine() -> Result<Engine, EngineError> {
+    Engine::new(&config()).map_err(|error| EngineError(format!("{error:#}")))
+}
+
+/// The engine could not be made on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the engine: {0}")]
+pub struct EngineError(pub(crate) String);

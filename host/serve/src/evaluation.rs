@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+
+use unskew_frame::{Column, Value};
+use unskew_snapshot::{EntityKey, KeyPart, KeyType, Status};
+
+use crate::instance::{CallError, CallLimits, Instance};
+use crate::module::{InstantiateError, Module};
+use crate::plan::{Plan, TransformStep, ViewStep};
+
+/// The instances of a plan's modules, for one thread.
+#[derive(Debug)]
+pub struct Instances {
+    /// In the order of [`Plan::views`]; none for a view that is no aggregate.
+    views: Vec<Option<Instance>>,
+    /// In the order of [`Plan::transforms`].
+    transforms: Vec<Instance>,
+}
+
+impl Instances {
+    /// Instantiates the modules that `plan` names.
+    ///
+    /// # Errors
+    /// See [`Module::instantiate`]; a module that is not there.
+    pub fn new(
+        plan: &Plan,
+        modules: &BTreeMap<String, Module>,
+        limits: CallLimits,
+    ) -> Result<Self, InstantiateError> {
+        let instantiate = |name: &String| {
+            modules
+                .get(name)
+                .ok_or_else(|| InstantiateError {
+                    module: name.clone(),
+                    reason: "it is not loaded".to_owned(),
+                })?
+                .instantiate(limits)
+        };
+        let view = |step: &ViewStep| match &step.read {
+            crate::plan::ViewRead::Features(_) => Ok(None),
+            crate::plan::ViewRead::Aggregate { module, .. } => instantiate(module).map(Some),
+        };
+        Ok(Self {
+            views: plan.views.iter().map(view).collect::<Result<_, _>>()?,
+            transforms: plan
+                .transforms
+                .iter()
+                .map(|step| instantiate(&step.module))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The aggregate of a view.
+    pub fn view(&mut self, view: usize) -> Option<&mut Instance> {
+        self.views.get_mut(view).and_then(Option::as_mut)
+    }
+}
+
+/// The columns of an evaluation, a slot each, and what became of every view's rows. A backfill fills the slots of the views
+/// from history, a host from snapshots; the rest is the same.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// A column per slot of the plan: `rows` long, or a scalar.
+    pub columns: Vec<Column>,
+    /// Per view of the plan, the status of each row: `rows` long, or one for all.
+    pub statuses: Vec<Vec<Status>>,
+    /// How many rows there are.
+    pub rows: usize,
+    scratch: Vec<Column>,
+}
+
+impl Evaluation {
+    /// Without rows.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            columns: plan.columns(),
+            statuses: plan.views.iter().map(|_| Vec::new()).collect(),
+            rows: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Drops the rows, keeps constants and memory.
+    pub fn clear(&mut self, plan: &Plan) {
+        self.rows = 0;
+        for (column, slot) in self.columns.iter_mut().zip(&plan.slots) {
+            if slot.constant.is_none() {
+                column.clear();
+            }
+        }
+        self.statuses.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The key of the entity of `view` in `row`, into `key`; false where a part of it is missing, which is nobody's key.
+    pub fn entity_key(&self, view: &ViewStep, row: usize, key: &mut EntityKey) -> bool {
+        key.clear();
+        view.keys.iter().zip(&view.key_types).all(|(slot, key_type)| {
+            let part = match (self.columns[*slot].view().value(row), key_type) {
+                (Value::I64(value), KeyType::I64) => KeyPart::I64(value),
+                (Value::String(value), KeyType::String) => KeyPart::String(value),
+                (Value::Bytes(value), KeyType::Bytes) => KeyPart::Bytes(value),
+                _ => return false,
+            };
+            // A key beyond the limit is in no snapshot.
+            key.push(part).is_ok()
+        })
+    }
+
+    /// Whether the keys of `view` are the same for all rows.
+    pub fn is_scalar_key(&self, view: &ViewStep) -> bool {
+        view.keys.iter().all(|slot| self.columns[*slot].is_scalar())
+    }
+
+    /// Runs the row transforms of the plan, in order.
+    ///
+    /// # Errors
+    /// The call of a transform failed.
+    pub fn run_transforms(&mut self, plan: &Plan, instances: &mut Instances) -> Result<(), EvaluateError> {
+        for (step, instance) in plan.transforms.iter().zip(&mut instances.transforms) {
+            self.run_transform(step, instance).map_err(|error| EvaluateError::Call {
+                step: step.name.clone(),
+                module: step.module.clone(),
+                detail: instance.detail().to_owned(),
+                error,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn run_transform(&mut self, step: &TransformStep, instance: &mut Instance) -> Result<(), CallError> {
+        let outputs = step.first_output..step.first_output + step.output_count;
+        self.scratch.clear();
+        self.scratch.extend(self.columns.drain(outputs.clone()));
+        // The inputs of a transform lie before its outputs.
+        let inputs: Vec<&Column> = step.inputs.iter().map(|slot| &self.columns[*slot]).collect();
+        let result = instance.apply(&inputs, self.rows, &mut self.scratch);
+        self.columns.splice(outputs.start..outputs.start, self.scratch.drain(..));
+        result
+    }
+
+    /// The value of a feature in a row.
+    pub fn value(&self, plan: &Plan, row: usize, feature: usize) -> Value<'_> {
+        self.columns[plan.features[feature].slot].value(row)
+    }
+
+    /// What became of a feature in a row.
+    pub fn status(&self, plan: &Plan, row: usize, feature: usize) -> Status {
+        let step = &plan.features[feature];
+        let found = match step.view.map(|view| &self.statuses[view][..]) {
+            None => Status::Present,
+            Some([status]) => *status,
+            Some(statuses) => statuses.get(row).copied().unwrap_or(Status::NotFound),
+        };
+        match found {
+            Status::Present if !self.columns[step.slot].view().is_present(row) => Status::Null,
+            found => found,
+        }
+    }
+}
+
+/// Why an evaluation gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// A transform or an aggregate failed.
+    #[error("`{step}` (module `{module}`): {error}: {detail}")]
+    Call {
+        /// The transform's or the view's name.
+        step: String,
+        /// The module's name.
+        module: String,
+        /// What kind of failure it was.
+        error: CallError,
+        /// What the engine or the module says.
+        detail: String,
+    },
+    /// The request lacks a field that the service needs.
+    #[error("the request has no `{field}`, which service `{service}` needs")]
+    MissingField {
+        /// The service.
+        service: String,
+        /// The field.
+        field: String,
+    },
+    /// The request was made for another definition of the service.
+    #[error("service `{service}` has other fields since the current generation: resolve it again")]
+    ServiceChanged {
+        /// The service.
+        service: String,
+    },
+    /// There are too many candidates.
+    #[error("{rows} candidates are beyond the limit of {limit}")]
+    TooManyCandidates {
+        /// How many there are.
+        rows: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The instances of a new generation could not be made.
+    #[error(transparent)]
+    Instantiate(#[from] InstantiateError),
+}

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::Digest;
+use crate::instance::{CallLimits, Instance, InstanceState};
+use crate::runtime::Runtime;
+use crate::wit::{AGGREGATE, METADATA, ROW, WitDescriptor};
+
+/// A loaded transform: its descriptor and its code, shared by the instances of all threads. Cheap to clone.
+#[derive(Clone)]
+pub struct Module {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub runtime: Runtime,
+    pub digest: Digest,
+    pub descriptor: Descriptor,
+    pub instances: InstancePre<InstanceState>,
+    pub exports: Exports,
+}
+
+/// Where the functions are.
+pub(crate) enum Exports {
+    Row {
+        apply: ComponentExportIndex,
+    },
+    Aggregate {
+        fold: ComponentExportIndex,
+        merge: ComponentExportIndex,
+        read: ComponentExportIndex,
+        batch: ComponentExportIndex,
+    },
+}
+
+impl Module {
+    pub(crate) fn new(runtime: &Runtime, digest: Digest, component: Component) -> Result<Self, DescribeError> {
+        let export = |interface: &str, function: &str| -> Result<ComponentExportIndex, DescribeError> {
+            component
+                .get_export_index(None, interface)
+                .and_then(|instance| component.get_export_index(Some(&instance), function))
+                .ok_or_else(|| DescribeError::Missing(format!("{interface}#{function}")))
+        };
+        // Nothing is linked, so a component with an import cannot be instantiated.
+        let instances = Linker::new(runtime.engine())
+            .instantiate_pre(&component)
+            .map_err(|error| DescribeError::Imports(format!("{error:#}")))?;
+        let descriptor = describe(runtime, &instances, export(METADATA, "describe")?)?;
+        let exports = match &descriptor.kind {
+            Kind::Row => Exports::Row {
+                apply: export(ROW, "apply")?,
+            },
+            Kind::Aggregate(_) => Exports::Aggregate {
+                fold: export(AGGREGATE, "fold")?,
+                merge: export(AGGREGATE, "merge")?,
+                read: export(AGGREGATE, "read")?,
+                batch: export(AGGREGATE, "batch")?,
+            },
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                runtime: runtime.clone(),
+                digest,
+                descriptor,
+                instances,
+                exports,
+            }),
+        })
+    }
+
+    /// The component's digest.
+    pub fn digest(&self) -> Digest {
+        self.shared.digest
+    }
+
+    /// What the module says of itself.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.shared.descriptor
+    }
+
+    /// A new instance, for one thread. Costs tens of microseconds and its memory; reuse it.
+    ///
+    /// # Errors
+    /// The component traps at its start, exports other types than the contract's, or needs more than the limits allow.
+    pub fn instantiate(&self, limits: CallLimits) -> Result<Instance, InstantiateError> {
+        Instance::new(Arc::clone(&self.shared), limits)
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module")
+            .field("name", &self.shared.descriptor.name)
+            .field("digest", &self.shared.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+fn describe(
+    runtime: &Runtime,
+    instances: &InstancePre<InstanceState>,
+    function: ComponentExportIndex,
+) -> Result<Descriptor, DescribeError> {
+    let call = || -> wasmtime::Result<WitDescriptor> {
+        let mut store = InstanceState::store(runtime.engine(), CallLimits::default());
+        let instance = instances.instantiate(&mut store)?;
+        let describe = instance.get_typed_func::<(), (WitDescriptor,)>(&mut store, function)?;
+        Ok(describe.call(&mut store, ())?.0)
+    };
+    let wit = call().map_err(|error| DescribeError::Call(format!("{error:#}")))?;
+    wit.try_into().map_err(DescribeError::Invalid)
+}
+
+/// Why a component is no transform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DescribeError {
+    /// It lacks a function of the contract.
+    #[error("it does not export {0}")]
+    Missing(String),
+    /// It imports something.
+    #[error("a transform imports nothing: {0}")]
+    Imports(String),
+    /// Its `describe` fails.
+    #[error("it does not describe itself: {0}")]
+    Call(String),
+    /// Its descriptor makes no sense.
+    #[error("its descriptor is invalid: {0}")]
+    Invalid(String),
+}
+
+/// Why an instance could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot instantiate module `{module}`: {reason}")]
+pub struct InstantiateError {
+    pub(crate) module: String,
+    pub(crate) reason: String,
+}

@@ -1,0 +1,340 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use unskew_frame::{Column, Value};
+use unskew_snapshot::{EntityKey, EventTime, KeyRef, RowIndex, Snapshot, Status};
+
+use crate::evaluation::{EvaluateError, Evaluation, Instances};
+use crate::generation::{ServedService, ServedView};
+use crate::host::Shared;
+use crate::instance::{CallError, Instance, state_column};
+use crate::plan::{Plan, ViewRead, ViewStep};
+use crate::request::Request;
+
+/// What one thread evaluates with: instances and buffers, reused from request to request.
+#[derive(Debug)]
+pub struct Session {
+    host: Arc<Shared>,
+    services: HashMap<String, Prepared>,
+}
+
+/// A service of one generation, with this thread's instances.
+#[derive(Debug)]
+struct Prepared {
+    generation: u64,
+    plan: Arc<Plan>,
+    instances: Instances,
+    evaluation: Evaluation,
+    lookup: Lookup,
+}
+
+/// Buffers of a view's lookups.
+#[derive(Debug)]
+struct Lookup {
+    keys: Vec<EntityKey>,
+    /// Per row, the index in `keys`; none for a missing key.
+    key_rows: Vec<Option<usize>>,
+    found: Vec<Option<RowIndex>>,
+    states: Column,
+    state_index: Column,
+    outputs: Vec<Column>,
+}
+
+impl Session {
+    pub(crate) fn new(host: Arc<Shared>) -> Self {
+        Self {
+            host,
+            services: HashMap::new(),
+        }
+    }
+
+    /// Computes the features of every candidate of `request`, or of the request itself where its service has no candidates.
+    /// The whole request sees one generation.
+    ///
+    /// # Errors
+    /// See [`EvaluateError`]. The session can be used again.
+    pub fn evaluate(&mut self, request: &Request) -> Result<Features<'_>, EvaluateError> {
+        let limit = self.host.options.max_candidates;
+        if request.candidates() > limit {
+            return Err(EvaluateError::TooManyCandidates {
+                rows: request.candidates(),
+                limit,
+            });
+        }
+        let generation = self.host.current.load();
+        let name = &request.plan().service;
+        let changed = || EvaluateError::ServiceChanged { service: name.clone() };
+        let served = generation.services.get(name).ok_or_else(changed)?;
+        if !Arc::ptr_eq(&served.plan, request.plan()) && !has_same_fields(&served.plan, request.plan()) {
+            return Err(changed());
+        }
+        if self.services.get(name).is_none_or(|prepared| prepared.generation != generation.number) {
+            let plan = Arc::clone(&served.plan);
+            let prepared = Prepared {
+                generation: generation.number,
+                instances: Instances::new(&plan, &generation.modules, self.host.options.limits)?,
+                evaluation: Evaluation::new(&plan),
+                lookup: Lookup::new(),
+                plan,
+            };
+            self.services.insert(name.clone(), prepared);
+        }
+        let prepared = self.services.get_mut(name).ok_or_else(changed)?;
+        prepared.evaluate(served, request)?;
+        Ok(Features {
+            plan: &prepared.plan,
+            evaluation: &prepared.evaluation,
+            generation: prepared.generation,
+        })
+    }
+}
+
+fn has_same_fields(a: &Plan, b: &Plan) -> bool {
+    a.request == b.request && a.candidate == b.candidate
+}
+
+impl Prepared {
+    fn evaluate(&mut self, served: &ServedService, request: &Request) -> Result<(), EvaluateError> {
+        let Self {
+            plan,
+            instances,
+            evaluation,
+            lookup,
+            ..
+        } = self;
+        request.fill(plan, evaluation)?;
+        let time = request.prediction_time();
+        for (index, (step, view)) in plan.views.iter().zip(&served.views).enumerate() {
+            lookup.find(step, &view.snapshot, evaluation);
+            match (&step.read, instances.view(index)) {
+                (ViewRead::Features(features), _) => {
+                    lookup.read_features(step, features, view, time, evaluation, index);
+                }
+                (ViewRead::Aggregate { .. }, Some(instance)) => {
+                    lookup
+                        .read_aggregate(step, view, time, evaluation, index, instance)
+                        .map_err(|error| EvaluateError::Call {
+                            step: step.view.clone(),
+                            module: instance.module_name().to_owned(),
+                            error,
+                            detail: instance.detail().to_owned(),
+                        })?;
+                }
+                (ViewRead::Aggregate { .. }, None) => {}
+            }
+        }
+        evaluation.run_transforms(plan, instances)
+    }
+}
+
+impl Lookup {
+    fn new() -> Self {
+        Self {
+            keys: Vec::new(),
+            key_rows: Vec::new(),
+            found: Vec::new(),
+            states: state_column(),
+            state_index: Column::new(unskew_frame::ColumnType::I64),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Looks up the keys of `view`: one where they are the same for all rows.
+    fn find(&mut self, view: &ViewStep, snapshot: &Snapshot, evaluation: &Evaluation) {
+        let rows = if evaluation.is_scalar_key(view) { 1 } else { evaluation.rows };
+        self.keys.resize_with(self.keys.len().max(rows), EntityKey::default);
+        self.key_rows.clear();
+        let mut used = 0;
+        for row in 0..rows {
+            let has_key = evaluation.entity_key(view, row, &mut self.keys[used]);
+            self.key_rows.push(has_key.then_some(used));
+            used += usize::from(has_key);
+        }
+        let keys: Vec<KeyRef<'_>> = self.keys[..used].iter().map(EntityKey::as_ref).collect();
+        snapshot.get_many(&keys, &mut self.found);
+    }
+
+    /// The snapshot's row of each looked-up row.
+    fn rows<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Option<unskew_snapshot::Row<'a>>> {
+        self.key_rows
+            .iter()
+            .map(|key| key.and_then(|key| self.found[key]).map(|row| snapshot.row(row)))
+    }
+
+    fn read_features(
+        &self,
+        step: &ViewStep,
+        features: &[(String, usize)],
+        view: &ServedView,
+        time: EventTime,
+        evaluation: &mut Evaluation,
+        index: usize,
+    ) {
+        let is_scalar = evaluation.is_scalar_key(step);
+        let statuses = &mut evaluation.statuses[index];
+        for row in self.rows(&view.snapshot) {
+            let status = row.map_or(Status::NotFound, |row| {
+                unskew_snapshot::row_status(row.event_time(), step.ttl, time)
+            });
+            statuses.push(status);
+            for ((_, slot), feature) in features.iter().zip(&view.columns) {
+                let column = &mut evaluation.columns[*slot];
+                let value = match row {
+                    Some(row) if status == Status::Present => row.value(*feature),
+                    _ => Value::Null,
+                };
+                // The snapshot's types were compared with the plan's when the generation was loaded.
+                if column.push(value).is_err() {
+                    column.push_null();
+                }
+            }
+        }
+        if is_scalar {
+            features.iter().for_each(|(_, slot)| evaluation.columns[*slot].make_scalar());
+        }
+    }
+
+    fn read_aggregate(
+        &mut self,
+        step: &ViewStep,
+        view: &ServedView,
+        time: EventTime,
+        evaluation: &mut Evaluation,
+        index: usize,
+        instance: &mut Instance,
+    ) -> Result<(), CallError> {
+        let ViewRead::Aggregate {
+            inputs,
+            first_output,
+            output_count,
+            ..
+        } = &step.read
+        else {
+            return Ok(());
+        };
+        let mut states = std::mem::replace(&mut self.states, state_column());
+        states.clear();
+        for row in self.rows(&view.snapshot) {
+            let status = match row {
+                None => Status::NotFound,
+                // A window ends before the prediction time: a state with an event at or after it cannot be read.
+                Some(row) if row.event_time() >= time => Status::Future,
+                Some(_) => Status::Present,
+            };
+            evaluation.statuses[index].push(status);
+            match (row, status) {
+                (Some(row), Status::Present) => states.push_bytes(row.bytes(view.columns[0])),
+                _ => states.push_null(),
+            }
+        }
+        // One query answers for all rows where nothing differs between them.
+        let is_scalar = evaluation.is_scalar_key(step) && inputs.iter().all(|slot| evaluation.columns[*slot].is_scalar());
+        let rows = if is_scalar { 1 } else { evaluation.rows };
+        self.state_index.clear();
+        for row in 0..rows {
+            self.state_index.push_i64(if states.rows() == 1 { 0 } else { row as i64 });
+        }
+        let queries: Vec<&Column> = [&self.state_index, &evaluation.columns[0]]
+            .into_iter()
+            .chain(inputs.iter().map(|slot| &evaluation.columns[*slot]))
+            .collect();
+        self.outputs.clear();
+        let slots = *first_output..first_output + output_count;
+        self.outputs
+            .extend(evaluation.columns[slots.clone()].iter().map(|column| Column::new(column.column_type())));
+        let result = instance.read(&states, &queries, rows, &mut self.outputs);
+        self.states = states;
+        result?;
+        for (slot, mut column) in slots.zip(self.outputs.drain(..)) {
+            if is_scalar {
+                column.make_scalar();
+            }
+            evaluation.columns[slot] = column;
+        }
+        Ok(())
+    }
+}
+
+/// The features of one request: a row per candidate, a column per feature, until the session evaluates again.
+#[derive(Clone, Copy, Debug)]
+pub struct Features<'a> {
+    plan: &'a Plan,
+    evaluation: &'a Evaluation,
+    generation: u64,
+}
+
+impl<'a> Features<'a> {
+    /// The number of rows: of candidates, or 1.
+    pub fn rows(&self) -> usize {
+        self.evaluation.rows
+    }
+
+    /// The number of features.
+    pub fn width(&self) -> usize {
+        self.plan.features.len()
+    }
+
+    /// The names of the features, in the order of the model.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &'a str> {
+        self.plan.features.iter().map(|feature| feature.name.as_str())
+    }
+
+    /// The generation that computed them.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A value.
+    ///
+    /// # Panics
+    /// If there is no such row or feature.
+    pub fn value(&self, row: usize, feature: usize) -> Value<'a> {
+        assert!(row < self.rows(), "row {row} of {}", self.rows());
+        self.evaluation.value(self.plan, row, feature)
+    }
+
+    /// What became of a value.
+    ///
+    /// # Panics
+    /// If there is no such row or feature.
+    pub fn status(&self, row: usize, feature: usize) -> Status {
+        assert!(row < self.rows(), "row {row} of {}", self.rows());
+        self.evaluation.status(self.plan, row, feature)
+    }
+
+    /// A column of the matrix, `rows` long or a scalar.
+    ///
+    /// # Panics
+    /// If there is no such feature.
+    pub fn column(&self, feature: usize) -> &'a Column {
+        &self.evaluation.columns[self.plan.features[feature].slot]
+    }
+
+    /// Writes the matrix row by row as f64s into `matrix`, which is cleared and keeps its memory. Missing values, and
+    /// strings, bytes and vectors, which no number stands for, are `missing`; an i64 beyond 2^53 is rounded.
+    pub fn write_f64(&self, missing: f64, matrix: &mut Vec<f64>) {
+        matrix.clear();
+        for row in 0..self.rows() {
+            matrix.extend((0..self.width()).map(|feature| number(self.value(row, feature)).unwrap_or(missing)));
+        }
+    }
+
+    /// Writes the matrix row by row as f32s: see [`write_f64`](Self::write_f64).
+    pub fn write_f32(&self, missing: f32, matrix: &mut Vec<f32>) {
+        matrix.clear();
+        for row in 0..self.rows() {
+            let value = |feature| number(self.value(row, feature)).map_or(missing, |value| value as f32);
+            matrix.extend((0..self.width()).map(value));
+        }
+    }
+}
+
+fn number(value: Value<'_>) -> Option<f64> {
+    match value {
+        Value::F64(value) => Some(value),
+        Value::F32(value) => Some(value.into()),
+        Value::I64(value) | Value::Timestamp(value) => Some(value as f64),
+        Value::Bool(value) => Some(f64::from(u8::from(value))),
+        Value::Null | Value::String(_) | Value::Bytes(_) | Value::Vector(_) => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! Immutable memory-mapped feature snapshots, and the rules of time and identity that a batch backfill and a serving host
+//! share: one implementation each, called by both.
+//!
+//! - [`EventTime`], [`Ttl`], [`is_alive`]: time, in microseconds UTC, always an argument
+//! - [`is_visible`], [`is_event_visible`], [`compare_versions`]: the as-of rule
+//! - [`Status`], [`row_status`]: what became of a value that was asked for
+//! - [`EntityKey`], [`KeyRef`]: one encoding and one hash of entity keys
+//! - [`SnapshotSchema`], [`SnapshotMeta`]: what a snapshot is of
+//! - [`SnapshotWriter`]: rows in any order into a file with the same bytes
+//! - [`Snapshot`], [`Row`]: a file opened with a full check, and its lookups
+//!
+//! The file is drawn byte by byte in docs/snapshot-format.md.
+//!
+//! ```
+//! use unskew_frame::{ColumnType, Value};
+//! use unskew_snapshot::{
+//!     EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, Snapshot, SnapshotSchema, SnapshotWriter, Status,
+//!     Ttl, WriteOptions, parse_duration_us,
+//! };
+//!
+//! let schema = SnapshotSchema {
+//!     view: "item_ctr".into(),
+//!     key: vec![KeyColumn::new("item", KeyType::String)],
+//!     features: vec![FeatureColumn::new("ctr_7d", ColumnType::F64)],
+//!     ttl: Some(Ttl::from_micros(parse_duration_us("7d")?)),
+//! };
+//! let watermark = EventTime::parse_rfc3339("2024-01-15").ok_or("not a time")?;
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("item_ctr-2024-01-15.snapshot");
+//!
+//! let mut writer = SnapshotWriter::create(&path, WriteOptions::new(schema, watermark))?;
+//! let key = EntityKey::new(&[KeyPart::String("shoe-42")])?;
+//! writer.push(key.as_ref(), watermark, None, &[Value::F64(0.03)])?;
+//! assert_eq!(writer.finish()?.row_count, 1);
+//!
+//! let snapshot = Snapshot::open(&path)?;
+//! let row = snapshot.get(key.as_ref()).ok_or("not found")?;
+//! assert_eq!(row.f64(0), 0.03);
+//! let at = |text| EventTime::parse_rfc3339(text).unwrap();
+//! assert_eq!(row.status(at("2024-01-22T00:00:00Z")), Status::Present);
+//! assert_eq!(row.status(at("2024-01-22T00:00:00.000001Z")), Status::Expired);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod asof;
+mod duration;
+mod error;
+mod file;
+mod header;
+mod key;
+mod map;
+mod metadata;
+mod output;
+mod row;
+mod row_layout;
+mod row_store;
+mod schema;
+mod snapshot;
+mod status;
+mod time;
+mod verify;
+mod writer;
+
+pub use asof::{Version, compare_versions, encode_row, is_event_visible, is_visible};
+pub use duration::{ParseDurationError, format_duration_us, parse_duration_us};
+pub use error::{OpenError, WriteError};
+pub use header::{FORMAT_VERSION, MAX_ROWS, Section};
+pub use key::{EntityKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
+pub use row::Row;
+pub use schema::{
+    FeatureColumn, KeyColumn, MAX_FEATURES, MAX_KEY_COLUMNS, MAX_NAME_BYTES, MAX_ROW_BYTES,
+    MAX_VALUE_BYTES, SchemaError, SnapshotMeta, SnapshotSchema,
+};
+pub use snapshot::{RowIndex, Snapshot};
+pub use status::{Status, row_status};
+pub use time::{
+    EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Ttl, is_alive,
+};
+pub use writer::{DuplicateKeys, SnapshotWriter, WriteOptions, Written};

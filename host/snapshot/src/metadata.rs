@@ -1,0 +1,107 @@
+use rkyv::rancor;
+use unskew_frame::ColumnType;
+
+use crate::{EventTime, FeatureColumn, KeyColumn, KeyType, SnapshotMeta, SnapshotSchema, Ttl};
+
+/// The metadata section, archived: [`SnapshotMeta`] with types as numbers, so that a change of the Rust types is not a change
+/// of the format.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Metadata {
+    view: String,
+    key: Vec<Key>,
+    features: Vec<Feature>,
+    ttl_us: Option<u64>,
+    watermark_us: i64,
+    row_count: u64,
+    module_digest: Option<[u8; 32]>,
+    state_version: Option<u32>,
+    builder: String,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Key {
+    name: String,
+    key_type: u32,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Feature {
+    name: String,
+    column_type: u32,
+    vector_len: u32,
+}
+
+/// The bytes of the metadata section; a function of `meta` alone.
+pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
+    let schema = &meta.schema;
+    let metadata = Metadata {
+        view: schema.view.clone(),
+        key: schema
+            .key
+            .iter()
+            .map(|column| Key {
+                name: column.name.clone(),
+                key_type: column.key_type.tag().into(),
+            })
+            .collect(),
+        features: schema
+            .features
+            .iter()
+            .map(|column| Feature {
+                name: column.name.clone(),
+                column_type: column.column_type.tag().into(),
+                vector_len: column.column_type.vector_len(),
+            })
+            .collect(),
+        ttl_us: schema.ttl.map(Ttl::as_micros),
+        watermark_us: meta.watermark.as_micros(),
+        row_count: meta.row_count,
+        module_digest: meta.module_digest,
+        state_version: meta.state_version,
+        builder: meta.builder.clone(),
+    };
+    match rkyv::to_bytes::<rancor::Error>(&metadata) {
+        Ok(bytes) => Ok(bytes.into_vec()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What the metadata section says, with its schema checked. `bytes` are aligned to 16 and their checksum held: the
+/// validation of rkyv makes them safe to read, it does not find damage.
+pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
+    let metadata: Metadata = rkyv::from_bytes::<_, rancor::Error>(bytes)
+        .map_err(|error| format!("it cannot be read: {error}"))?;
+    let key = metadata.key.into_iter().map(|column| {
+        let key_type = tag(column.key_type)
+            .and_then(KeyType::from_tag)
+            .ok_or_else(|| format!("key column `{}` is of an unknown type", column.name))?;
+        Ok(KeyColumn::new(column.name, key_type))
+    });
+    let key = key.collect::<Result<_, String>>()?;
+    let features = metadata.features.into_iter().map(|column| {
+        let column_type = tag(column.column_type)
+            .and_then(|tag| ColumnType::from_tag(tag, column.vector_len))
+            .ok_or_else(|| format!("feature `{}` is of an unknown type", column.name))?;
+        Ok(FeatureColumn::new(column.name, column_type))
+    });
+    let features = features.collect::<Result<_, String>>()?;
+    let schema = SnapshotSchema {
+        view: metadata.view,
+        key,
+        features,
+        ttl: metadata.ttl_us.map(Ttl::from_micros),
+    };
+    schema.check().map_err(|error| error.to_string())?;
+    Ok(SnapshotMeta {
+        schema,
+        watermark: EventTime(metadata.watermark_us),
+        module_digest: metadata.module_digest,
+        state_version: metadata.state_version,
+        row_count: metadata.row_count,
+        builder: metadata.builder,
+    })
+}
+
+fn tag(number: u32) -> Option<u8> {
+    u8::try_from(number).ok()
+}

@@ -1,0 +1,135 @@
+use unskew_frame::{ColumnType, Value};
+
+use crate::row_layout::{event_time_us, text};
+use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
+
+/// A row of a snapshot, read in place.
+///
+/// # Panics
+/// The accessors panic on a feature that the schema does not have, and on a type that is not the feature's: both are mistakes
+/// of the caller, who has checked the schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    snapshot: &'a Snapshot,
+    index: RowIndex,
+    bytes: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    #[inline]
+    pub(crate) fn new(snapshot: &'a Snapshot, index: RowIndex, bytes: &'a [u8]) -> Self {
+        Self {
+            snapshot,
+            index,
+            bytes,
+        }
+    }
+
+    /// The number of the row in its snapshot.
+    pub fn index(&self) -> RowIndex {
+        self.index
+    }
+
+    /// The entity key.
+    pub fn key(&self) -> KeyRef<'a> {
+        KeyRef::from_verified(self.snapshot.key_bytes(self.bytes))
+    }
+
+    /// When the row's values happened.
+    #[inline]
+    pub fn event_time(&self) -> EventTime {
+        EventTime(event_time_us(self.bytes))
+    }
+
+    /// Whether the row may be used at `at`, by the TTL of its view.
+    #[inline]
+    pub fn status(&self, at: EventTime) -> Status {
+        row_status(self.event_time(), self.snapshot.meta.schema.ttl, at)
+    }
+
+    /// Whether there is a value to be used at `at`: the row's status, or that the value is null.
+    #[inline]
+    pub fn value_status(&self, feature: usize, at: EventTime) -> Status {
+        match self.status(at) {
+            Status::Present if !self.is_present(feature) => Status::Null,
+            status => status,
+        }
+    }
+
+    /// Whether the value is there; else it is null.
+    #[inline]
+    pub fn is_present(&self, feature: usize) -> bool {
+        self.snapshot.layout.is_present(self.bytes, feature)
+    }
+
+    /// The value, of whatever type.
+    pub fn value(&self, feature: usize) -> Value<'a> {
+        let layout = &self.snapshot.layout;
+        layout.value(self.bytes, self.snapshot.heap(), feature)
+    }
+
+    /// The values of all features, in order.
+    pub fn values(self) -> impl ExactSizeIterator<Item = Value<'a>> {
+        (0..self.snapshot.layout.feature_count()).map(move |feature| self.value(feature))
+    }
+
+    /// The f64; 0.0 where it is null.
+    #[inline]
+    pub fn f64(&self, feature: usize) -> f64 {
+        f64::from_bits(self.word(feature, ColumnType::F64))
+    }
+
+    /// The f32; 0.0 where it is null.
+    #[inline]
+    pub fn f32(&self, feature: usize) -> f32 {
+        f32::from_bits(self.snapshot.layout.half(self.bytes, feature))
+    }
+
+    /// The i64; 0 where it is null.
+    #[inline]
+    pub fn i64(&self, feature: usize) -> i64 {
+        self.word(feature, ColumnType::I64).cast_signed()
+    }
+
+    /// The microseconds of a timestamp; 0 where it is null.
+    #[inline]
+    pub fn timestamp(&self, feature: usize) -> i64 {
+        self.word(feature, ColumnType::Timestamp).cast_signed()
+    }
+
+    /// The bool; false where it is null.
+    #[inline]
+    pub fn bool(&self, feature: usize) -> bool {
+        self.snapshot.layout.bool(self.bytes, feature)
+    }
+
+    /// The text; empty where it is null.
+    #[inline]
+    pub fn str(&self, feature: usize) -> &'a str {
+        text(self.slice(feature, ColumnType::String))
+    }
+
+    /// The bytes; empty where they are null.
+    #[inline]
+    pub fn bytes(&self, feature: usize) -> &'a [u8] {
+        self.slice(feature, ColumnType::Bytes)
+    }
+
+    /// The vector; zeros where it is null.
+    #[inline]
+    pub fn vector(&self, feature: usize) -> &'a [f32] {
+        self.snapshot.layout.vector(self.bytes, feature)
+    }
+
+    #[inline]
+    fn word(&self, feature: usize, column_type: ColumnType) -> u64 {
+        self.snapshot.layout.word(self.bytes, feature, column_type)
+    }
+
+    #[inline]
+    fn slice(&self, feature: usize, column_type: ColumnType) -> &'a [u8] {
+        let heap = self.snapshot.heap();
+        let layout = &self.snapshot.layout;
+        layout.slice(self.bytes, heap, feature, column_type)
+    }
+}

@@ -1,0 +1,311 @@
+use unskew_frame::{ColumnType, Value, canonical_f32, canonical_f64};
+
+use crate::header::{u32_at, u64_at};
+use crate::schema::{FeatureColumn, MAX_ROW_BYTES, MAX_VALUE_BYTES};
+
+const EVENT_TIME_OFFSET: usize = 0;
+const KEY_OFFSET: usize = 8;
+const PRESENCE_OFFSET: usize = 16;
+
+/// Where a row's values are: event time, key, presence bits, then the values in falling order of alignment.
+#[derive(Clone, Debug)]
+pub(crate) struct RowLayout {
+    slots: Box<[Slot]>,
+    /// Behind the last value; zeros from here to `row_bytes`.
+    used_bytes: usize,
+    row_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    column_type: ColumnType,
+    offset: usize,
+}
+
+impl RowLayout {
+    /// The layout of these features; `None` when a row is wider than [`MAX_ROW_BYTES`].
+    pub(crate) fn new(features: &[FeatureColumn]) -> Option<Self> {
+        let mut slots: Box<[Slot]> = features
+            .iter()
+            .map(|feature| Slot {
+                column_type: feature.column_type,
+                offset: 0,
+            })
+            .collect();
+        let mut end = PRESENCE_OFFSET + 8 * features.len().div_ceil(64);
+        for align in [8, 4, 1] {
+            for slot in &mut slots {
+                let (slot_align, slot_bytes) = extent(slot.column_type);
+                if slot_align == align {
+                    slot.offset = end;
+                    end = end.checked_add(slot_bytes)?;
+                }
+            }
+        }
+        let row_bytes = end.checked_next_multiple_of(8)?;
+        (row_bytes <= MAX_ROW_BYTES).then_some(Self {
+            slots,
+            used_bytes: end,
+            row_bytes,
+        })
+    }
+
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    pub(crate) fn feature_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The bytes of a row that no value has.
+    pub(crate) fn padding<'a>(&self, row: &'a [u8]) -> &'a [u8] {
+        row.get(self.used_bytes..).unwrap_or(&[])
+    }
+
+    /// The presence bits of a row that no feature has.
+    pub(crate) fn spare_presence(&self, row: &[u8]) -> u64 {
+        match self.slots.len() % 64 {
+            0 => 0,
+            used => u64_at(row, PRESENCE_OFFSET + self.slots.len() / 64 * 8) >> used,
+        }
+    }
+
+    /// Where the variable-length value of a feature is, if it has such.
+    pub(crate) fn extent(&self, row: &[u8], feature: usize) -> Option<Extent> {
+        let slot = self.slots[feature];
+        slot.column_type
+            .is_variable()
+            .then(|| Extent::unpack(u64_at(row, slot.offset)))
+    }
+
+    pub(crate) fn put_extent(&self, row: &mut [u8], feature: usize, extent: Extent) {
+        put(row, self.slots[feature].offset, &extent.pack());
+    }
+
+    /// The bytes of a row that hold the value of a feature.
+    pub(crate) fn slot_bytes<'a>(&self, row: &'a [u8], feature: usize) -> &'a [u8] {
+        let slot = self.slots[feature];
+        let (_, slot_bytes) = extent(slot.column_type);
+        row.get(slot.offset..slot.offset + slot_bytes)
+            .unwrap_or(&[])
+    }
+
+    pub(crate) fn column_type(&self, feature: usize) -> ColumnType {
+        self.slots[feature].column_type
+    }
+
+    #[inline]
+    pub(crate) fn is_present(&self, row: &[u8], feature: usize) -> bool {
+        assert!(
+            feature < self.slots.len(),
+            "feature {feature} of {}",
+            self.slots.len()
+        );
+        u64_at(row, PRESENCE_OFFSET + feature / 64 * 8) >> (feature % 64) & 1 == 1
+    }
+
+    /// The 8 bytes of a value of this type.
+    #[inline]
+    pub(crate) fn word(&self, row: &[u8], feature: usize, column_type: ColumnType) -> u64 {
+        u64_at(row, self.offset_of(feature, column_type))
+    }
+
+    /// The 4 bytes of an f32.
+    #[inline]
+    pub(crate) fn half(&self, row: &[u8], feature: usize) -> u32 {
+        u32_at(row, self.offset_of(feature, ColumnType::F32))
+    }
+
+    #[inline]
+    pub(crate) fn bool(&self, row: &[u8], feature: usize) -> bool {
+        let offset = self.offset_of(feature, ColumnType::Bool);
+        row.get(offset).is_some_and(|byte| *byte != 0)
+    }
+
+    /// The bytes of a string or of bytes; empty where the file has changed under its mapping.
+    #[inline]
+    pub(crate) fn slice<'a>(
+        &self,
+        row: &[u8],
+        heap: &'a [u8],
+        feature: usize,
+        column_type: ColumnType,
+    ) -> &'a [u8] {
+        Extent::unpack(u64_at(row, self.offset_of(feature, column_type))).slice(heap)
+    }
+
+    #[inline]
+    pub(crate) fn vector<'a>(&self, row: &'a [u8], feature: usize) -> &'a [f32] {
+        let column_type = self.slots[feature].column_type;
+        assert!(
+            matches!(column_type, ColumnType::Vector(_)),
+            "a vector was read from a feature of {column_type}"
+        );
+        bytemuck::try_cast_slice(self.slot_bytes(row, feature)).unwrap_or(&[])
+    }
+
+    /// The value of a feature, of whatever type.
+    pub(crate) fn value<'a>(&self, row: &'a [u8], heap: &'a [u8], feature: usize) -> Value<'a> {
+        if !self.is_present(row, feature) {
+            return Value::Null;
+        }
+        let column_type = self.slots[feature].column_type;
+        match column_type {
+            ColumnType::F64 => Value::F64(f64::from_bits(self.word(row, feature, column_type))),
+            ColumnType::F32 => Value::F32(f32::from_bits(self.half(row, feature))),
+            ColumnType::I64 => Value::I64(self.word(row, feature, column_type).cast_signed()),
+            ColumnType::Timestamp => {
+                Value::Timestamp(self.word(row, feature, column_type).cast_signed())
+            }
+            ColumnType::Bool => Value::Bool(self.bool(row, feature)),
+            ColumnType::String => Value::String(text(self.slice(row, heap, feature, column_type))),
+            ColumnType::Bytes => Value::Bytes(self.slice(row, heap, feature, column_type)),
+            ColumnType::Vector(_) => Value::Vector(self.vector(row, feature)),
+        }
+    }
+
+    /// Writes a value into a zeroed row and its bytes behind `heap`; `false`, and nothing written, if the value is of
+    /// another type than the feature.
+    pub(crate) fn put_value(
+        &self,
+        row: &mut [u8],
+        heap: &mut Vec<u8>,
+        feature: usize,
+        value: &Value<'_>,
+    ) -> bool {
+        let Slot {
+            column_type,
+            offset,
+        } = self.slots[feature];
+        match (column_type, value) {
+            (_, Value::Null) => return true,
+            (ColumnType::F64, Value::F64(v)) => {
+                put(row, offset, &canonical_f64(*v).to_le_bytes());
+            }
+            (ColumnType::F32, Value::F32(v)) => {
+                put(row, offset, &canonical_f32(*v).to_le_bytes());
+            }
+            (ColumnType::I64, Value::I64(v)) | (ColumnType::Timestamp, Value::Timestamp(v)) => {
+                put(row, offset, &v.to_le_bytes());
+            }
+            (ColumnType::Bool, Value::Bool(v)) => put(row, offset, &[u8::from(*v)]),
+            (ColumnType::String, Value::String(v)) => {
+                put(row, offset, &Extent::append(heap, v.as_bytes()).pack());
+            }
+            (ColumnType::Bytes, Value::Bytes(v)) => {
+                put(row, offset, &Extent::append(heap, v).pack());
+            }
+            (ColumnType::Vector(len), Value::Vector(v)) if v.len() == len as usize => {
+                for (index, element) in v.iter().enumerate() {
+                    put(
+                        row,
+                        offset + 4 * index,
+                        &canonical_f32(*element).to_le_bytes(),
+                    );
+                }
+            }
+            _ => return false,
+        }
+        row[PRESENCE_OFFSET + feature / 8] |= 1 << (feature % 8);
+        true
+    }
+
+    #[inline]
+    fn offset_of(&self, feature: usize, column_type: ColumnType) -> usize {
+        let slot = self.slots[feature];
+        assert!(
+            slot.column_type == column_type,
+            "a {column_type} was read from a feature of {}",
+            slot.column_type
+        );
+        slot.offset
+    }
+}
+
+#[inline]
+pub(crate) fn event_time_us(row: &[u8]) -> i64 {
+    u64_at(row, EVENT_TIME_OFFSET).cast_signed()
+}
+
+pub(crate) fn put_event_time_us(row: &mut [u8], micros: i64) {
+    put(row, EVENT_TIME_OFFSET, &micros.to_le_bytes());
+}
+
+/// Where the key of a row is in the keys.
+#[inline]
+pub(crate) fn key_extent(row: &[u8]) -> Extent {
+    Extent::unpack(u64_at(row, KEY_OFFSET))
+}
+
+pub(crate) fn put_key_extent(row: &mut [u8], extent: Extent) {
+    put(row, KEY_OFFSET, &extent.pack());
+}
+
+/// The text of bytes that were UTF-8 when the snapshot was opened.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or("\u{fffd}")
+}
+
+/// A place in the keys or in the heap, packed as an offset of 40 bits and a length of 24.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+}
+
+impl Extent {
+    /// The greatest size of what is pointed into.
+    pub(crate) const MAX_OFFSET: u64 = 1 << 40;
+
+    /// Appends `bytes`, which are at most [`MAX_VALUE_BYTES`], and gives their place.
+    pub(crate) fn append(store: &mut Vec<u8>, bytes: &[u8]) -> Self {
+        let offset = store.len() as u64;
+        store.extend_from_slice(bytes);
+        Self {
+            offset,
+            len: bytes.len() as u32,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn unpack(word: u64) -> Self {
+        Self {
+            offset: word & (Self::MAX_OFFSET - 1),
+            len: (word >> 40) as u32,
+        }
+    }
+
+    pub(crate) const fn pack(self) -> [u8; 8] {
+        (self.offset | (self.len as u64) << 40).to_le_bytes()
+    }
+
+    /// The bytes there; empty if they are out of range, which opening has excluded.
+    #[inline]
+    pub(crate) fn slice(self, store: &[u8]) -> &[u8] {
+        let start = self.offset as usize;
+        store.get(start..start + self.len as usize).unwrap_or(&[])
+    }
+}
+
+// A length fits in 24 bits, an offset and a length in usize.
+const _: () = assert!(MAX_VALUE_BYTES < 1 << 24 && size_of::<usize>() == 8);
+
+/// The alignment and the size of a value in a row.
+const fn extent(column_type: ColumnType) -> (usize, usize) {
+    match column_type {
+        ColumnType::F64 | ColumnType::I64 | ColumnType::Timestamp => (8, 8),
+        ColumnType::String | ColumnType::Bytes => (8, 8),
+        ColumnType::F32 => (4, 4),
+        ColumnType::Vector(len) => (4, 4 * len as usize),
+        ColumnType::Bool => (1, 1),
+    }
+}
+
+fn put(row: &mut [u8], offset: usize, field: &[u8]) {
+    row[offset..offset + field.len()].copy_from_slice(field);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use super::*;
+
+fn layout(types: &[ColumnType]) -> RowLayout {
+    let columns: Vec<_> = types.iter().map(|t| FeatureColumn::new("f", *t)).collect();
+    RowLayout::new(&columns).unwrap()
+}
+
+/// The places of values are part of the format.
+#[test]
+fn values_are_placed_by_alignment_then_in_order() {
+    let layout = layout(&[
+        ColumnType::Bool,
+        ColumnType::F32,
+        ColumnType::F64,
+        ColumnType::Vector(3),
+        ColumnType::String,
+        ColumnType::Bool,
+    ]);
+    let offsets: Vec<_> = layout.slots.iter().map(|slot| slot.offset).collect();
+    assert_eq!(offsets, [56, 40, 24, 44, 32, 57]);
+    assert_eq!((layout.used_bytes, layout.row_bytes()), (58, 64));
+}
+
+#[test]
+fn presence_takes_a_word_for_64_features() {
+    for (features, row_bytes) in [
+        (0, 16),
+        (1, 32),
+        (64, 24 + 64),
+        (65, 32 + 72),
+        (128, 32 + 128),
+    ] {
+        assert_eq!(
+            layout(&vec![ColumnType::Bool; features]).row_bytes(),
+            row_bytes,
+            "{features}"
+        );
+    }
+}
+
+#[test]
+fn an_extent_is_40_bits_and_24_bits() {
+    for extent in [
+        Extent::default(),
+        Extent { offset: 1, len: 2 },
+        Extent {
+            offset: Extent::MAX_OFFSET - 1,
+            len: (1 << 24) - 1,
+        },
+    ] {
+        assert_eq!(Extent::unpack(u64::from_le_bytes(extent.pack())), extent);
+    }
+    assert_eq!(
+        Extent {
+            offset: 0x01_0203,
+            len: 0x04_05
+        }
+        .pack(),
+        [3, 2, 1, 0, 0, 5, 4, 0]
+    );
+    assert_eq!(
+        Extent {
+            offset: u32::MAX.into(),
+            len: u32::MAX
+        }
+        .slice(b"abc"),
+        b""
+    );
+}

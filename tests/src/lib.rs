@@ -1,0 +1,119 @@
+//! Fixtures shared by the integration tests: the repository's transforms as components, and stores made of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+use unskew::{Module, Runtime, SnapshotEntry, Store};
+use unskew_batch::{Project, materialize};
+use unskew_registry::{BuildOptions, Draft, build_component, commit, load_modules, module_entries, put_snapshot};
+use unskew_snapshot::EventTime;
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository")
+}
+
+/// The component of `transforms/<name>`, built once a process.
+pub fn component(name: &str) -> &'static [u8] {
+    static COMPONENTS: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
+    let components = COMPONENTS.get_or_init(|| {
+        ["ctr-history", "request-context"]
+            .into_iter()
+            .map(|name| {
+                let options = BuildOptions {
+                    target_dir: Some(root().join("target/wasm")),
+                    ..BuildOptions::default()
+                };
+                let built = build_component(&root().join("transforms").join(name), &options)
+                    .unwrap_or_else(|error| panic!("cannot build {name}: {}", chain(&error)));
+                (name.to_owned(), built.component)
+            })
+            .collect()
+    });
+    &components[name]
+}
+
+/// An error with its sources.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// A project in a directory of its own, with a store and the repository's modules.
+#[derive(Debug)]
+pub struct Fixture {
+    /// The directory; it goes with the fixture.
+    pub directory: TempDir,
+    /// The project.
+    pub project: Project,
+    /// The store in it.
+    pub store: Store,
+    /// The modules by name.
+    pub modules: BTreeMap<String, Module>,
+}
+
+impl Fixture {
+    /// A project of this TOML and these files.
+    pub fn new(toml: &str, files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, content) in files {
+            fs::write(directory.path().join(name), content).expect("a file in it");
+        }
+        let path = directory.path().join("unskew.toml");
+        fs::write(&path, toml).expect("a file in it");
+        let project = Project::load(&path).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let store = Store::new(directory.path().join("store"));
+        let components = [component("ctr-history").to_vec(), component("request-context").to_vec()];
+        let modules = load_modules(runtime(), &store, &components).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        Self {
+            directory,
+            project,
+            store,
+            modules,
+        }
+    }
+
+    /// A path in the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Materializes every view as of `watermark`, publishes a generation and gives its number.
+    pub fn publish(&self, watermark: EventTime) -> u64 {
+        let mut snapshots = BTreeMap::new();
+        for view in &self.project.catalog().views {
+            let path = self.path(&format!("{}-{}.snapshot", view.name, watermark.0));
+            let made = materialize(&self.project, &self.modules, &view.name, watermark, &path)
+                .unwrap_or_else(|error| panic!("{}", chain(&error)));
+            let digest = put_snapshot(&self.store, &path).expect("the snapshot can be published");
+            snapshots.insert(
+                view.name.clone(),
+                SnapshotEntry {
+                    digest,
+                    watermark_us: watermark.0,
+                    row_count: made.written.row_count,
+                },
+            );
+        }
+        let draft = Draft {
+            catalog: self.project.catalog().clone(),
+            modules: module_entries(&self.modules),
+            snapshots,
+        };
+        commit(&self.store, draft).unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+}
+
+/// The engine of the test process.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().expect("the engine runs here"))
+}

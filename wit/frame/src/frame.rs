@@ -1,0 +1,381 @@
+use core::fmt;
+
+use crate::view::{ColumnView, half};
+use crate::{Column, ColumnType};
+
+/// The version of the layout: docs/frame.md.
+pub const FRAME_VERSION: u16 = 1;
+/// The most columns of a frame.
+pub const MAX_COLUMNS: usize = 4_096;
+/// The most rows of a frame.
+pub const MAX_ROWS: usize = 1 << 24;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"UNSK");
+const HEADER_WORDS: usize = 2;
+const DIRECTORY_WORDS: usize = 2;
+const HAS_VALIDITY: u64 = 1 << 8;
+const IS_SCALAR: u64 = 1 << 9;
+/// The bits of a directory's first word that mean nothing yet: a frame that has one was made for another reader.
+const RESERVED: u64 = 0xffff_fc00;
+
+/// Writes a frame of `rows` rows into `words`, which is cleared and keeps its memory. Scalars stand for every row.
+///
+/// # Errors
+/// Too many rows or columns, a column with 4 GiB of bytes, 32 GiB in all, or a column whose rows are not `rows`. `words`
+/// is then empty.
+pub fn encode(columns: &[&Column], rows: usize, words: &mut Vec<u64>) -> Result<(), EncodeError> {
+    words.clear();
+    if columns.len() > MAX_COLUMNS || rows > MAX_ROWS {
+        return Err(EncodeError::TooLarge);
+    }
+    for (index, column) in columns.iter().enumerate() {
+        if !column.is_scalar() && column.rows() != rows {
+            return Err(EncodeError::RowCount { column: index });
+        }
+        if column.bytes().len() > u32::MAX as usize {
+            return Err(EncodeError::TooLarge);
+        }
+    }
+    words.resize(HEADER_WORDS + DIRECTORY_WORDS * columns.len(), 0);
+    for (index, column) in columns.iter().enumerate() {
+        let mut head = u64::from(column.column_type().tag())
+            | u64::from(column.column_type().vector_len()) << 32;
+        let mut validity = 0;
+        if column.null_count() > 0 {
+            head |= HAS_VALIDITY;
+            validity = words.len() as u64;
+            words.extend_from_slice(column.validity());
+        }
+        if column.is_scalar() {
+            head |= IS_SCALAR;
+        }
+        let data = words.len() as u64;
+        words.extend_from_slice(column.words());
+        extend_bytes(words, column.bytes());
+        let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
+        words[directory] = head;
+        words[directory + 1] = validity | data << 32;
+        if words.len() > u32::MAX as usize {
+            words.clear();
+            return Err(EncodeError::TooLarge);
+        }
+    }
+    words[0] = u64::from(MAGIC) | u64::from(FRAME_VERSION) << 32 | (columns.len() as u64) << 48;
+    words[1] = rows as u64 | (words.len() as u64) << 32;
+    Ok(())
+}
+
+fn extend_bytes(words: &mut Vec<u64>, bytes: &[u8]) {
+    let start = words.len();
+    words.resize(start + bytes.len().div_ceil(8), 0);
+    let tail: &mut [u8] = bytemuck::cast_slice_mut(&mut words[start..]);
+    tail[..bytes.len()].copy_from_slice(bytes);
+}
+
+/// Why a frame could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// More than [`MAX_COLUMNS`] columns, [`MAX_ROWS`] rows, u32::MAX bytes in a column or u32::MAX words.
+    TooLarge,
+    /// A column has another number of rows than the frame.
+    RowCount {
+        /// The index of the column.
+        column: usize,
+    },
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(
+                f,
+                "the batch is beyond {MAX_COLUMNS} columns, {MAX_ROWS} rows or 4 GiB in a column: use smaller batches"
+            ),
+            Self::RowCount { column } => write!(
+                f,
+                "column {column} has another number of rows than the frame"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+/// A frame whose every offset was checked: reading it cannot go out of bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    words: &'a [u64],
+    rows: usize,
+    columns: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// Checks that `words` is a frame of columns of these types. Costs a pass over the offsets of strings and bytes and a
+    /// few comparisons a column; allocates nothing.
+    ///
+    /// # Errors
+    /// What differs, with its column.
+    pub fn check(words: &'a [u64], types: &[ColumnType]) -> Result<Self, FrameError> {
+        Self::check_types(words, types.iter().copied())
+    }
+
+    /// The same as [`check`](Self::check), with the types from wherever they are.
+    ///
+    /// # Errors
+    /// What differs, with its column.
+    pub fn check_types(
+        words: &'a [u64],
+        types: impl ExactSizeIterator<Item = ColumnType>,
+    ) -> Result<Self, FrameError> {
+        let frame = Self::check_header(words)?;
+        if frame.columns != types.len() {
+            return Err(FrameError::new(FrameErrorKind::ColumnCount));
+        }
+        for (index, expected) in types.enumerate() {
+            frame
+                .check_column(index, expected)
+                .map_err(|kind| FrameError {
+                    column: Some(index as u16),
+                    kind,
+                })?;
+        }
+        Ok(frame)
+    }
+
+    /// Checks that every string is UTF-8. A host does this to what a transform gave it.
+    ///
+    /// # Errors
+    /// The first column with a string that is not.
+    pub fn check_text(&self) -> Result<(), FrameError> {
+        for index in 0..self.columns {
+            let column = self.column(index);
+            if column.column_type() != ColumnType::String {
+                continue;
+            }
+            let stored = if column.is_scalar() { 1 } else { self.rows };
+            if (0..stored).any(|row| core::str::from_utf8(column.slice(row)).is_err()) {
+                return Err(FrameError {
+                    column: Some(index as u16),
+                    kind: FrameErrorKind::NotUtf8,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The column at `index`.
+    ///
+    /// # Panics
+    /// If there is no such column.
+    #[inline]
+    pub fn column(&self, index: usize) -> ColumnView<'a> {
+        assert!(index < self.columns, "column {index} of {}", self.columns);
+        let layout = Layout::read(self.words, index, self.rows);
+        let column_type =
+            ColumnType::from_tag(layout.tag, layout.vector_len).unwrap_or(ColumnType::Bytes);
+        let fixed = fixed_words(column_type, layout.stored);
+        let words = &self.words[layout.data..layout.data + fixed];
+        let bytes: &[u8] = if column_type.is_variable() {
+            let len = half(words, layout.stored) as usize;
+            &bytemuck::cast_slice(&self.words[layout.data + fixed..])[..len]
+        } else {
+            &[]
+        };
+        ColumnView {
+            column_type,
+            mask: if layout.scalar { 0 } else { usize::MAX },
+            validity: match layout.validity {
+                0 => &[],
+                start => &self.words[start..start + layout.stored.div_ceil(64)],
+            },
+            words,
+            bytes,
+        }
+    }
+
+    fn check_header(words: &'a [u64]) -> Result<Self, FrameError> {
+        let (&[head, size], _) = words
+            .split_first_chunk::<HEADER_WORDS>()
+            .ok_or(FrameError::new(FrameErrorKind::Length))?;
+        if head as u32 != MAGIC {
+            return Err(FrameError::new(FrameErrorKind::Magic));
+        }
+        if (head >> 32) as u16 != FRAME_VERSION {
+            return Err(FrameError::new(FrameErrorKind::Version));
+        }
+        let frame = Self {
+            words,
+            rows: size as u32 as usize,
+            columns: (head >> 48) as usize,
+        };
+        if frame.rows > MAX_ROWS || frame.columns > MAX_COLUMNS {
+            return Err(FrameError::new(FrameErrorKind::TooLarge));
+        }
+        if (size >> 32) as usize != words.len()
+            || words.len() < HEADER_WORDS + DIRECTORY_WORDS * frame.columns
+        {
+            return Err(FrameError::new(FrameErrorKind::Length));
+        }
+        Ok(frame)
+    }
+
+    fn check_column(&self, index: usize, expected: ColumnType) -> Result<(), FrameErrorKind> {
+        let layout = Layout::read(self.words, index, self.rows);
+        if ColumnType::from_tag(layout.tag, layout.vector_len) != Some(expected) {
+            return Err(FrameErrorKind::Type);
+        }
+        if layout.has_reserved {
+            return Err(FrameErrorKind::Reserved);
+        }
+        let total = self.words.len();
+        let directory_end = HEADER_WORDS + DIRECTORY_WORDS * self.columns;
+        // Offsets are below 2^32 and sizes below 2^24 rows * 2^14 values: no sum overflows a 64-bit usize; on wasm32 the
+        // sizes are taken in u64.
+        let fits =
+            |start: usize, len: u64| start >= directory_end && start as u64 + len <= total as u64;
+        if layout.has_validity != (layout.validity != 0)
+            || layout.validity != 0 && !fits(layout.validity, layout.stored.div_ceil(64) as u64)
+        {
+            return Err(FrameErrorKind::Bounds);
+        }
+        let fixed = fixed_words_u64(expected, layout.stored);
+        if !fits(layout.data, fixed) {
+            return Err(FrameErrorKind::Bounds);
+        }
+        if expected.is_variable() {
+            let fixed = fixed as usize;
+            let offsets = &self.words[layout.data..layout.data + fixed];
+            let capacity = (total - layout.data - fixed) as u64 * 8;
+            let mut last = half(offsets, 0);
+            if last != 0 {
+                return Err(FrameErrorKind::Offsets);
+            }
+            for row in 1..=layout.stored {
+                let next = half(offsets, row);
+                if next < last {
+                    return Err(FrameErrorKind::Offsets);
+                }
+                last = next;
+            }
+            if u64::from(last) > capacity {
+                return Err(FrameErrorKind::Bounds);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Layout {
+    tag: u8,
+    vector_len: u32,
+    scalar: bool,
+    has_validity: bool,
+    has_reserved: bool,
+    validity: usize,
+    data: usize,
+    /// The rows that are stored.
+    stored: usize,
+}
+
+impl Layout {
+    #[inline]
+    fn read(words: &[u64], column: usize, rows: usize) -> Self {
+        let directory = HEADER_WORDS + DIRECTORY_WORDS * column;
+        let (head, place) = (words[directory], words[directory + 1]);
+        let scalar = head & IS_SCALAR != 0;
+        Self {
+            tag: head as u8,
+            vector_len: (head >> 32) as u32,
+            scalar,
+            has_validity: head & HAS_VALIDITY != 0,
+            has_reserved: head & RESERVED != 0,
+            validity: place as u32 as usize,
+            data: (place >> 32) as usize,
+            stored: if scalar { 1 } else { rows },
+        }
+    }
+}
+
+/// The words of a column's fixed-width part: its values, or its offsets.
+fn fixed_words(column_type: ColumnType, stored: usize) -> usize {
+    fixed_words_u64(column_type, stored) as usize
+}
+
+fn fixed_words_u64(column_type: ColumnType, stored: usize) -> u64 {
+    let stored = stored as u64;
+    match column_type {
+        ColumnType::F64 | ColumnType::I64 | ColumnType::Timestamp => stored,
+        ColumnType::F32 => stored.div_ceil(2),
+        ColumnType::Bool => stored.div_ceil(64),
+        ColumnType::String | ColumnType::Bytes => (stored + 1).div_ceil(2),
+        ColumnType::Vector(len) => (stored * u64::from(len)).div_ceil(2),
+    }
+}
+
+/// How words fail to be the frame that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameError {
+    column: Option<u16>,
+    kind: FrameErrorKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FrameErrorKind {
+    Length,
+    Magic,
+    Version,
+    TooLarge,
+    ColumnCount,
+    Type,
+    Reserved,
+    Bounds,
+    Offsets,
+    NotUtf8,
+}
+
+impl FrameError {
+    const fn new(kind: FrameErrorKind) -> Self {
+        Self { column: None, kind }
+    }
+
+    /// The column at fault, where it is one column's.
+    pub fn column(&self) -> Option<usize> {
+        self.column.map(usize::from)
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(column) = self.column {
+            write!(f, "frame column {column}: ")?;
+        }
+        f.write_str(match self.kind {
+            FrameErrorKind::Length => "the frame's length is not what its header says",
+            FrameErrorKind::Magic => "not a frame: wrong magic number",
+            FrameErrorKind::Version => "a frame of another version",
+            FrameErrorKind::TooLarge => "more rows or columns than a frame may have",
+            FrameErrorKind::ColumnCount => "the frame has another number of columns than expected",
+            FrameErrorKind::Type => "the column is of another type than expected",
+            FrameErrorKind::Reserved => "the directory has bits that are reserved",
+            FrameErrorKind::Bounds => "the column lies outside of the frame",
+            FrameErrorKind::Offsets => "the offsets do not ascend from 0",
+            FrameErrorKind::NotUtf8 => "a string is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+#[cfg(test)]
+mod tests;

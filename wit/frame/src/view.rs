@@ -1,0 +1,161 @@
+use crate::{Column, ColumnType, Value};
+
+/// A column read in place: inside a frame, or an owned [`Column`].
+///
+/// Row indices below the row count are in range; a scalar column answers every index with its one row.
+///
+/// # Panics
+/// The accessors panic on a type that is not the column's: a mistake of the caller, who has checked the frame against the
+/// types it reads. So is a row out of range: it panics, or reads as missing or zero where it falls into the padding of the
+/// column's last word, but never reads another column.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnView<'a> {
+    pub(crate) column_type: ColumnType,
+    /// All ones, or 0 for a scalar: `row & mask` is the stored row.
+    pub(crate) mask: usize,
+    /// Empty where every value is present.
+    pub(crate) validity: &'a [u64],
+    /// The fixed-width values; for strings and bytes the offsets, two to a word.
+    pub(crate) words: &'a [u64],
+    /// What the offsets point into.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> ColumnView<'a> {
+    /// The type of the column.
+    pub fn column_type(&self) -> ColumnType {
+        self.column_type
+    }
+
+    /// Whether one stored row stands for every row.
+    pub fn is_scalar(&self) -> bool {
+        self.mask == 0
+    }
+
+    /// Whether no value is missing, as far as can be told without reading the rows.
+    pub fn is_all_present(&self) -> bool {
+        self.validity.is_empty()
+    }
+
+    /// Whether row `row` has a value.
+    #[inline]
+    pub fn is_present(&self, row: usize) -> bool {
+        let row = row & self.mask;
+        self.validity.is_empty() || bit(self.validity, row)
+    }
+
+    /// The f64 at `row`; 0.0 where it is missing.
+    #[inline]
+    pub fn f64(&self, row: usize) -> f64 {
+        f64::from_bits(self.word(row, ColumnType::F64))
+    }
+
+    /// The i64 at `row`; 0 where it is missing.
+    #[inline]
+    pub fn i64(&self, row: usize) -> i64 {
+        self.word(row, ColumnType::I64).cast_signed()
+    }
+
+    /// The microseconds at `row`; 0 where it is missing.
+    #[inline]
+    pub fn timestamp(&self, row: usize) -> i64 {
+        self.word(row, ColumnType::Timestamp).cast_signed()
+    }
+
+    /// The f32 at `row`; 0.0 where it is missing.
+    #[inline]
+    pub fn f32(&self, row: usize) -> f32 {
+        self.expect(ColumnType::F32);
+        f32::from_bits(half(self.words, row & self.mask))
+    }
+
+    /// The bool at `row`; false where it is missing.
+    #[inline]
+    pub fn bool(&self, row: usize) -> bool {
+        self.expect(ColumnType::Bool);
+        bit(self.words, row & self.mask)
+    }
+
+    /// The text at `row`; empty where it is missing. A text that is not UTF-8, which
+    /// [`Frame::check_text`](crate::Frame::check_text) refuses, reads as U+FFFD.
+    #[inline]
+    pub fn str(&self, row: usize) -> &'a str {
+        self.expect(ColumnType::String);
+        core::str::from_utf8(self.slice(row)).unwrap_or("\u{fffd}")
+    }
+
+    /// The bytes at `row`; empty where they are missing.
+    #[inline]
+    pub fn bytes(&self, row: usize) -> &'a [u8] {
+        self.expect(ColumnType::Bytes);
+        self.slice(row)
+    }
+
+    /// The vector at `row`; zeros where it is missing.
+    #[inline]
+    pub fn vector(&self, row: usize) -> &'a [f32] {
+        let ColumnType::Vector(len) = self.column_type else {
+            panic!("a vector was read from a column of {}", self.column_type);
+        };
+        let (row, len) = (row & self.mask, len as usize);
+        let halves: &'a [f32] = bytemuck::cast_slice(self.words);
+        &halves[row * len..(row + 1) * len]
+    }
+
+    /// The value at `row`, of whatever type.
+    pub fn value(&self, row: usize) -> Value<'a> {
+        if !self.is_present(row) {
+            return Value::Null;
+        }
+        match self.column_type {
+            ColumnType::F64 => Value::F64(self.f64(row)),
+            ColumnType::F32 => Value::F32(self.f32(row)),
+            ColumnType::I64 => Value::I64(self.i64(row)),
+            ColumnType::Bool => Value::Bool(self.bool(row)),
+            ColumnType::Timestamp => Value::Timestamp(self.timestamp(row)),
+            ColumnType::String => Value::String(self.str(row)),
+            ColumnType::Bytes => Value::Bytes(self.bytes(row)),
+            ColumnType::Vector(_) => Value::Vector(self.vector(row)),
+        }
+    }
+
+    #[inline]
+    fn word(&self, row: usize, column_type: ColumnType) -> u64 {
+        self.expect(column_type);
+        self.words[row & self.mask]
+    }
+
+    #[inline]
+    pub(crate) fn slice(&self, row: usize) -> &'a [u8] {
+        let row = row & self.mask;
+        let start = half(self.words, row) as usize;
+        let end = half(self.words, row + 1) as usize;
+        &self.bytes[start..end]
+    }
+
+    #[inline]
+    fn expect(&self, column_type: ColumnType) {
+        assert!(
+            self.column_type == column_type,
+            "a {column_type} was read from a column of {}",
+            self.column_type
+        );
+    }
+}
+
+impl<'a> From<&'a Column> for ColumnView<'a> {
+    fn from(column: &'a Column) -> Self {
+        column.view()
+    }
+}
+
+#[inline]
+pub(crate) fn bit(words: &[u64], index: usize) -> bool {
+    words[index / 64] >> (index % 64) & 1 == 1
+}
+
+/// The `index`th u32 of `words`, low half first.
+#[inline]
+pub(crate) fn half(words: &[u64], index: usize) -> u32 {
+    (words[index / 2] >> (32 * (index % 2))) as u32
+}

@@ -1,0 +1,109 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{root, root_command, setup};
+
+/// The benches, in the order in which they run.
+const BENCHES: [&str; 1] = ["evaluate"];
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The bench: all of them if none is named.
+    name: Option<String>,
+    /// Fewer samples: under a minute once built.
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object a line on standard output, the bench's own words on standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the bench that is named, or all.
+pub fn run(arguments: &Arguments) -> Result<(), String> {
+    setup::wasm_toolchain()?;
+    match &arguments.name {
+        None => BENCHES.iter().try_for_each(|name| run_one(name, arguments)),
+        Some(name) if BENCHES.contains(&name.as_str()) => run_one(name, arguments),
+        Some(name) => Err(format!("there is no bench `{name}`; there are: {}", BENCHES.join(", "))),
+    }
+}
+
+/// With `json` the figures are read from where criterion leaves them.
+fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
+    let mut command = root_command("cargo");
+    command.args(["bench", "--package", "unskew-benches", "--bench", name, "--"]);
+    if arguments.quick {
+        command.arg("--quick");
+    }
+    let results = root().join("target/criterion");
+    if !arguments.json {
+        return crate::run(&mut command);
+    }
+    // What an earlier run left is not of this one.
+    let _ = fs::remove_dir_all(&results);
+    command.stdout(std::process::Stdio::from(std::io::stderr()));
+    crate::run(&mut command)?;
+    let mut cases = Vec::new();
+    collect(&results, &mut cases)?;
+    cases.sort_by_key(|case| (case.group.clone(), case.rows, case.function.clone()));
+    for case in &cases {
+        println!("{}", case.object(name, &cases));
+    }
+    Ok(())
+}
+
+/// One case of criterion's: `group/function/rows`.
+struct Case {
+    group: String,
+    function: String,
+    rows: u64,
+    median_ns: f64,
+}
+
+impl Case {
+    fn read(estimates: &Path) -> Option<Self> {
+        let benchmark: Value = serde_json::from_slice(&fs::read(estimates.with_file_name("benchmark.json")).ok()?).ok()?;
+        let estimates: Value = serde_json::from_slice(&fs::read(estimates).ok()?).ok()?;
+        Some(Self {
+            group: benchmark["group_id"].as_str()?.to_owned(),
+            function: benchmark["function_id"].as_str()?.to_owned(),
+            rows: benchmark["value_str"].as_str()?.parse().ok()?,
+            median_ns: estimates["median"]["point_estimate"].as_f64()?,
+        })
+    }
+
+    fn object(&self, bench: &str, cases: &[Self]) -> Value {
+        let mut object = json!({
+            "bench": bench,
+            "case": format!("{}/{}", self.group, self.function),
+            "rows": self.rows,
+            "threads": 1,
+            "value": self.median_ns,
+            "unit": "ns",
+        });
+        let native = cases
+            .iter()
+            .find(|case| case.group == self.group && case.rows == self.rows && case.function == "native");
+        if let Some(native) = native.filter(|_| self.function != "native") {
+            object["ratio"] = json!(self.median_ns / native.median_ns);
+            object["relative_to"] = json!("native");
+        }
+        object
+    }
+}
+
+fn collect(directory: &Path, cases: &mut Vec<Case>) -> Result<(), String> {
+    let entries = fs::read_dir(directory).map_err(|error| format!("cannot read {}: {error}", directory.display()))?;
+    for entry in entries.flatten() {
+        let path: PathBuf = entry.path();
+        if path.is_dir() {
+            collect(&path, cases)?;
+        } else if path.ends_with("new/estimates.json") {
+            let case = Case::read(&path).ok_or_else(|| format!("cannot read {}", path.display()))?;
+            cases.push(case);
+        }
+    }
+    Ok(())
+}

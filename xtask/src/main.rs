@@ -1,0 +1,125 @@
+//! Repository tasks: `cargo xtask demo`, `test`, `bench`, `ci` and `transforms`.
+
+mod bench;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the whole path on a real ad log: build, backfill, materialize, serve, compare bit for bit.
+    Demo {
+        /// Arguments of the demo: see `cargo xtask demo -- --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run all tests, after installing what they need.
+    Test,
+    /// Run all that continuous integration runs: format, lints, docs, tests.
+    Ci,
+    /// Run a benchmark, or all of them.
+    Bench(bench::Arguments),
+    /// Build every transform of the repository into a component.
+    Transforms {
+        /// Where the components go.
+        #[arg(long, default_value = "target/components")]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Demo { arguments } => demo(&arguments),
+        Task::Test => test(),
+        Task::Ci => ci(),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Transforms { out } => transforms(&out),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &[String]) -> Result<(), String> {
+    setup::wasm_toolchain()?;
+    let mut command = vec!["run", "--release", "--quiet", "--package", "unskew-demo", "--"];
+    command.extend(arguments.iter().map(String::as_str));
+    cargo(&command)
+}
+
+fn test() -> Result<(), String> {
+    setup::wasm_toolchain()?;
+    cargo(&["test", "--workspace", "--locked"])
+}
+
+fn ci() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"])?;
+    test()?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
+    // Alone, because the features of a workspace's packages are unified and hide what a package lacks.
+    for package in ["unskew-frame", "unskew-guest", "unskew-snapshot", "unskew"] {
+        cargo(&["test", "--package", package, "--locked"])?;
+    }
+    run(root_command("cargo").args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn transforms(out: &Path) -> Result<(), String> {
+    setup::wasm_toolchain()?;
+    let mut crates: Vec<PathBuf> = std::fs::read_dir(root().join("transforms"))
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(|error| format!("cannot read transforms: {error}"))?;
+    crates.retain(|path| path.join("Cargo.toml").is_file());
+    crates.sort();
+    let out = out.to_string_lossy().into_owned();
+    for path in crates {
+        let path = path.to_string_lossy().into_owned();
+        cargo(&["run", "--quiet", "--package", "unskew-cli", "--", "build", &path, "--out", &out])?;
+    }
+    Ok(())
+}
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+fn root_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    command
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    run(root_command("cargo").args(arguments))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    eprintln!("$ {}", line(command));
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{}` ended with {status}", line(command))),
+        Err(error) => Err(format!("cannot run `{}`: {error}", line(command))),
+    }
+}
+
+fn line(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
