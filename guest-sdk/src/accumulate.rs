@@ -33,6 +33,11 @@ use crate::state::{StateError, StateReader};
 ///
 /// The laws, which the tests of an accumulator check: merging is associative and commutative, to the bit; the default is its
 /// identity; decoding an encoding gives an equal accumulator, and equal accumulators have equal encodings.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an accumulator",
+    label = "not an accumulator",
+    note = "use Count, Sum, Mean, Min, Max or Last of unskew_guest::accumulate"
+)]
 pub trait Accumulator: Default + Clone + PartialEq {
     /// Adds what `other` has seen.
     fn merge(&mut self, other: &Self);
@@ -51,11 +56,24 @@ pub trait Accumulator: Default + Clone + PartialEq {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot accumulate values of type `{V}`",
     label = "accumulates another type",
-    note = "Count takes no column; Sum takes i64 or f64; Mean takes f64; Min, Max and Last take the type in their angle brackets"
+    note = "`()` is an event without a column, which only Count takes: name the column as in #[accumulate(price)]",
+    note = "Sum takes i64 or f64; Mean takes f64; Min, Max and Last take the type in their angle brackets"
 )]
 pub trait Accumulate<V>: Accumulator {
     /// Adds the value that an event at `time` has.
     fn add(&mut self, time: Timestamp, value: V);
+}
+
+/// A value on its way into an accumulator. A method of the value, so that the compiler's complaint is about an accumulator
+/// of another type and not about an argument.
+#[doc(hidden)]
+pub struct Taken<V>(pub Timestamp, pub V);
+
+impl<V> Taken<V> {
+    #[inline]
+    pub fn into_accumulator<A: Accumulate<V>>(self, accumulator: &mut A) {
+        accumulator.add(self.0, self.1);
+    }
 }
 
 /// A type with a total order that fits 64 bits: what [`Min`], [`Max`] and [`Last`] hold.

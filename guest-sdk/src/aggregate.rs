@@ -7,6 +7,11 @@ use crate::state::{Level, State, StateError, StateReader, for_each_tile, levels,
 use crate::window::WindowMeta;
 
 /// A struct of accumulators. Derive it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a struct of accumulators",
+    label = "not a struct of accumulators",
+    note = "totals are a struct with named fields and #[derive(unskew_guest::Accumulators, Clone, Default, PartialEq)]"
+)]
 pub trait Accumulators: Default + Clone + PartialEq {
     /// The event's columns.
     type Event<'a>: Input<'a>;
@@ -95,7 +100,9 @@ pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut Vec<u64>
     let layout = Layout::of::<T>();
     let (left, right) = (states_frame(left)?, states_frame(right)?);
     if left.rows() != right.rows() {
-        return Err(AggregateError::Frame("the two sides have different numbers of rows".to_owned()));
+        return Err(AggregateError::Frame(
+            "the two sides have different numbers of rows".to_owned(),
+        ));
     }
     let mut merged = Column::new(ColumnType::Bytes);
     let mut bytes = Vec::new();
@@ -121,13 +128,19 @@ pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut Vec<u
         let state = states.column(0);
         let index = queries.state(row);
         if state.is_present(index) {
-            let last = for_each_tile::<T::Totals>(state.bytes(index), layout.version, &layout.levels, |level, tile, tile_totals| {
-                for (window, totals) in T::WINDOWS.iter().zip(&mut totals) {
-                    if window.tile_us() == layout.levels[level].tile_us && tile >= window.first_tile(t.as_micros()) {
-                        totals.merge(&tile_totals);
+            let last = for_each_tile::<T::Totals>(
+                state.bytes(index),
+                layout.version,
+                &layout.levels,
+                |level, tile, tile_totals| {
+                    for (window, totals) in T::WINDOWS.iter().zip(&mut totals) {
+                        if window.tile_us() == layout.levels[level].tile_us && tile >= window.first_tile(t.as_micros())
+                        {
+                            totals.merge(&tile_totals);
+                        }
                     }
-                }
-            })
+                },
+            )
             .map_err(|error| state_error(error, index))?;
             if last >= t {
                 return Err(AggregateError::QueryBeforeState(row));
@@ -262,7 +275,9 @@ fn check_frame<'a>(
     for row in 0..frame.rows() {
         let state = frame.column(0).i64(row);
         if state < last || state >= states as i64 {
-            return Err(refuse(format!("row {row} is of state {state} after {last}, of {states}")));
+            return Err(refuse(format!(
+                "row {row} is of state {state} after {last}, of {states}"
+            )));
         }
         last = state;
     }

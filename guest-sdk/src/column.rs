@@ -16,6 +16,11 @@ pub struct ColumnMeta {
 }
 
 /// A struct of inputs or of an event's columns. Derive it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a struct of inputs",
+    label = "not a struct of inputs",
+    note = "inputs and events are structs with named fields and #[derive(unskew_guest::Input)]"
+)]
 pub trait Input<'a>: Sized {
     /// The columns in the order of the fields.
     const COLUMNS: &'static [ColumnMeta];
@@ -25,6 +30,11 @@ pub trait Input<'a>: Sized {
 }
 
 /// A struct of outputs. Derive it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a struct of outputs",
+    label = "not a struct of outputs",
+    note = "outputs are a struct with named fields and #[derive(unskew_guest::Output)]"
+)]
 pub trait Output: Sized {
     /// The columns in the order of the fields.
     const COLUMNS: &'static [ColumnMeta];
@@ -74,8 +84,34 @@ pub trait MaybeMissing {
     fn present(self) -> Option<Self::Present>;
 }
 
+/// A column that `when` takes: a bool. A missing one is not set.
+#[diagnostic::on_unimplemented(
+    message = "`when` takes a flag, and `{Self}` is none",
+    label = "not a flag",
+    note = "a flag is a bool or an Option<bool>"
+)]
+pub trait Flag {
+    /// Whether it is true.
+    fn is_set(&self) -> bool;
+}
+
+impl Flag for bool {
+    #[inline]
+    fn is_set(&self) -> bool {
+        *self
+    }
+}
+
+impl Flag for Option<bool> {
+    #[inline]
+    fn is_set(&self) -> bool {
+        *self == Some(true)
+    }
+}
+
 macro_rules! scalar {
     ($type:ty, $column:ident, $read:expr, $write:expr) => {
+        #[diagnostic::do_not_recommend]
         impl<'a> InputValue<'a> for $type {
             const TYPE: ColumnType = ColumnType::$column;
 
@@ -86,6 +122,7 @@ macro_rules! scalar {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl OutputValue for $type {
             const TYPE: ColumnType = ColumnType::$column;
 
@@ -118,6 +155,7 @@ scalar!(
     |c, value| c.push_timestamp(value.as_micros())
 );
 
+#[diagnostic::do_not_recommend]
 impl<'a> InputValue<'a> for &'a str {
     const TYPE: ColumnType = ColumnType::String;
 
@@ -127,6 +165,7 @@ impl<'a> InputValue<'a> for &'a str {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a> InputValue<'a> for &'a [u8] {
     const TYPE: ColumnType = ColumnType::Bytes;
 
@@ -136,6 +175,7 @@ impl<'a> InputValue<'a> for &'a [u8] {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, const N: usize> InputValue<'a> for &'a [f32; N] {
     const TYPE: ColumnType = vector_type::<N>();
 
@@ -148,6 +188,7 @@ impl<'a, const N: usize> InputValue<'a> for &'a [f32; N] {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: InputValue<'a>> InputValue<'a> for Option<T> {
     const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = true;
@@ -158,6 +199,7 @@ impl<'a, T: InputValue<'a>> InputValue<'a> for Option<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl OutputValue for String {
     const TYPE: ColumnType = ColumnType::String;
 
@@ -166,6 +208,7 @@ impl OutputValue for String {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl OutputValue for Vec<u8> {
     const TYPE: ColumnType = ColumnType::Bytes;
 
@@ -174,6 +217,7 @@ impl OutputValue for Vec<u8> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const N: usize> OutputValue for [f32; N] {
     const TYPE: ColumnType = vector_type::<N>();
 
@@ -182,6 +226,7 @@ impl<const N: usize> OutputValue for [f32; N] {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: OutputValue> OutputValue for Option<T> {
     const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = true;

@@ -11,7 +11,9 @@ use core::cell::UnsafeCell;
 
 use unskew_frame::ColumnType;
 
-use crate::aggregate::{Aggregate, AggregateError, Layout, batch_frame, fold_frame, merge_frame, output_columns, read_frame};
+use crate::aggregate::{
+    Aggregate, AggregateError, Layout, batch_frame, fold_frame, merge_frame, output_columns, read_frame,
+};
 use crate::column::{ColumnMeta, Input, Output};
 use crate::row::{RowTransform, apply_frame};
 
@@ -47,7 +49,10 @@ static ARENA: Shared = Shared(UnsafeCell::new(Arena {
 /// Called by the engine alone, between calls.
 #[unsafe(export_name = "cabi_realloc")]
 pub unsafe extern "C" fn cabi_realloc(old: *mut u8, old_len: usize, align: usize, len: usize) -> *mut u8 {
-    assert!(old.is_null() && old_len == 0 && align <= 8, "only whole frames are allocated");
+    assert!(
+        old.is_null() && old_len == 0 && align <= 8,
+        "only whole frames are allocated"
+    );
     // SAFETY: one thread, and no reference to the arena outlives the function that took it.
     let arena = unsafe { &mut *ARENA.0.get() };
     let buffer = &mut arena.inputs[arena.given];
@@ -102,7 +107,9 @@ pub fn apply<T: RowTransform>(inputs: *const u64, len: usize) -> *const u32 {
 
 /// `aggregate#fold`.
 pub fn fold<T: Aggregate>(states: (*const u64, usize), events: (*const u64, usize)) -> *const u32 {
-    call([states, events], |[states, events], out| fold_frame::<T>(states, events, out))
+    call([states, events], |[states, events], out| {
+        fold_frame::<T>(states, events, out)
+    })
 }
 
 /// `aggregate#merge`.
@@ -112,7 +119,9 @@ pub fn merge<T: Aggregate>(left: (*const u64, usize), right: (*const u64, usize)
 
 /// `aggregate#read`.
 pub fn read<T: Aggregate>(states: (*const u64, usize), queries: (*const u64, usize)) -> *const u32 {
-    call([states, queries], |[states, queries], out| read_frame::<T>(states, queries, out))
+    call([states, queries], |[states, queries], out| {
+        read_frame::<T>(states, queries, out)
+    })
 }
 
 /// `aggregate#batch`.
@@ -164,7 +173,9 @@ pub fn aggregate_events<T: Aggregate>() -> Vec<Described> {
 }
 
 pub fn aggregate_outputs<T: Aggregate>() -> Vec<Described> {
-    output_columns::<T>().map(|(name, column)| describe(name, column)).collect()
+    output_columns::<T>()
+        .map(|(name, column)| describe(name, column))
+        .collect()
 }
 
 pub fn state_version<T: Aggregate>() -> u32 {

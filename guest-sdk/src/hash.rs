@@ -13,3 +13,6 @@ pub fn hash_pair_i64(first: i64, second: i64) -> i64 {
     bytes[8..].copy_from_slice(&second.to_le_bytes());
     hash_i64(&bytes)
 }
+
+#[cfg(test)]
+mod tests;

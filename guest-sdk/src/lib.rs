@@ -81,6 +81,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// The macros name the crate from outside; its own tests use them too.
+#[cfg(test)]
+extern crate self as unskew_guest;
+
 pub mod accumulate;
 mod aggregate;
 mod column;
@@ -96,7 +100,7 @@ mod timestamp;
 mod window;
 
 pub use aggregate::{Accumulators, Aggregate, AggregateError};
-pub use column::{ColumnMeta, Input, InputValue, MaybeMissing, Output, OutputValue};
+pub use column::{ColumnMeta, Flag, Input, InputValue, MaybeMissing, Output, OutputValue};
 pub use hash::{hash_i64, hash_pair_i64};
 pub use libm as math;
 pub use module::ModuleMeta;
@@ -106,6 +110,8 @@ pub use timestamp::Timestamp;
 pub use unskew_frame as frame;
 pub use unskew_guest_macros::{Accumulators, Input, Output, aggregate, row_transform};
 pub use window::{WindowMeta, parse_windows};
+#[doc(hidden)]
+pub use window::{distinct_windows, parse_window};
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub use wit_bindgen;

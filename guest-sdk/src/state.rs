@@ -113,7 +113,10 @@ impl<A: Accumulators> State<A> {
         let Some(index) = levels.iter().position(|level| level.tile_us == window.tile_us()) else {
             return totals;
         };
-        for tile in self.levels[index].range(window.first_tile(t.as_micros())..).map(|(_, tile)| tile) {
+        for tile in self.levels[index]
+            .range(window.first_tile(t.as_micros())..)
+            .map(|(_, tile)| tile)
+        {
             totals.merge(tile);
         }
         totals
@@ -271,7 +274,11 @@ impl<'a> StateReader<'a> {
     /// # Errors
     /// Something is.
     pub fn end(&self) -> Result<(), StateError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(StateError::Damaged) }
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(StateError::Damaged)
+        }
     }
 }
 

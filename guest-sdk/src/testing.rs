@@ -32,9 +32,7 @@
 
 use unskew_frame::{Column, ColumnType, Frame, encode};
 
-use crate::aggregate::{
-    Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame,
-};
+use crate::aggregate::{Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame};
 use crate::column::Output;
 use crate::row::{RowError, RowTransform, apply_frame};
 

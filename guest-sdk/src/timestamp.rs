@@ -32,3 +32,6 @@ impl Timestamp {
         Self(self.0.saturating_sub(self.0.rem_euclid(MICROS_PER_DAY)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,22 +34,40 @@ pub const fn parse_windows<const N: usize>(texts: [&'static str; N]) -> [WindowM
     }; N];
     let mut i = 0;
     while i < N {
-        let text = texts[i];
-        let slash = find_slash(text.as_bytes());
-        let (name, rest) = text.split_at(slash);
-        windows[i].name = name;
-        windows[i].length_us = parse_duration_us(name.as_bytes());
-        if !rest.is_empty() {
-            windows[i].hop_us = parse_duration_us(rest.split_at(1).1.as_bytes());
-        }
-        assert!(windows[i].length_us > 0, "a window is longer than 0");
-        assert!(
-            windows[i].hop_us <= windows[i].length_us,
-            "a hop is not longer than its window"
-        );
+        windows[i] = parse_window(texts[i]);
+        i += 1;
+    }
+    distinct_windows(windows)
+}
+
+/// One window. The attribute macro calls it at the place of the text, so that the compiler points there.
+pub const fn parse_window(text: &'static str) -> WindowMeta {
+    let (name, rest) = text.split_at(find_slash(text.as_bytes()));
+    let length_us = parse_duration_us(name.as_bytes());
+    let hop_us = if rest.is_empty() {
+        0
+    } else {
+        parse_duration_us(rest.split_at(1).1.as_bytes())
+    };
+    assert!(length_us > 0, "a window is longer than 0");
+    assert!(hop_us <= length_us, "a hop is not longer than its window");
+    WindowMeta {
+        name,
+        length_us,
+        hop_us,
+    }
+}
+
+/// The windows, if no two have the same name.
+pub const fn distinct_windows<const N: usize>(windows: [WindowMeta; N]) -> [WindowMeta; N] {
+    let mut i = 0;
+    while i < N {
         let mut j = 0;
         while j < i {
-            assert!(!same(windows[j].name, name), "two windows have the same length");
+            assert!(
+                !same(windows[j].name, windows[i].name),
+                "two windows have the same length"
+            );
             j += 1;
         }
         i += 1;
@@ -81,8 +99,11 @@ const fn same(a: &str, b: &str) -> bool {
 }
 
 const fn parse_duration_us(text: &[u8]) -> i64 {
-    assert!(!text.is_empty(), "a window is a length such as `1h` and a hop behind a slash, such as `1h/5m`");
-    let mut total = 0;
+    assert!(
+        !text.is_empty(),
+        "a window is a length such as `1h` and a hop behind a slash, such as `1h/5m`"
+    );
+    let mut total: i64 = 0;
     let mut i = 0;
     while i < text.len() {
         let start = i;
@@ -92,7 +113,10 @@ const fn parse_duration_us(text: &[u8]) -> i64 {
             number = within(number.checked_add((text[i] - b'0') as i64));
             i += 1;
         }
-        assert!(i > start && i < text.len(), "a length is numbers and units: `1d12h`, `90s`, `250ms`");
+        assert!(
+            i > start && i < text.len(),
+            "a length is numbers and units: `1d12h`, `90s`, `250ms`"
+        );
         let is_milli = text[i] == b'm' && i + 1 < text.len() && text[i + 1] == b's';
         let unit = match text[i] {
             _ if is_milli => 1_000,

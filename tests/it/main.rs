@@ -1,1 +1,9 @@
-//! Integration tests, one module a topic.
+//! What the crates do together.
+
+mod fraud;
+mod host;
+mod hostile;
+mod log;
+mod parity;
+mod semantics;
+mod tidy;

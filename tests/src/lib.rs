@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tempfile::TempDir;
-use unskew::{Module, Runtime, SnapshotEntry, Store};
-use unskew_batch::{Project, materialize};
-use unskew_registry::{BuildOptions, Draft, build_component, commit, load_modules, module_entries, put_snapshot};
+use unskew::{CallLimits, Digest, Host, HostOptions, Module, Runtime, SnapshotEntry, Store};
+use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, TrainingSet, compute, materialize};
+use unskew_registry::{BuildOptions, Draft, build_component, commit, compile, load_modules, module_entries, put_snapshot};
 use unskew_snapshot::EventTime;
 
 /// The repository.
@@ -71,8 +72,9 @@ impl Fixture {
         fs::write(&path, toml).expect("a file in it");
         let project = Project::load(&path).unwrap_or_else(|error| panic!("{}", chain(&error)));
         let store = Store::new(directory.path().join("store"));
+        seed_compiled(&store);
         let components = [component("ctr-history").to_vec(), component("request-context").to_vec()];
-        let modules = load_modules(runtime(), &store, &components).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let modules = load(&store, &components);
         Self {
             directory,
             project,
@@ -110,6 +112,70 @@ impl Fixture {
         };
         commit(&self.store, draft).unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
+
+    /// Computes the features of `service` for the spine in the file `spine`, whose time column is `time`.
+    ///
+    /// # Errors
+    /// Those of [`compute`].
+    pub fn try_compute(
+        &self,
+        service: &str,
+        spine: &str,
+        freeze_at: Option<EventTime>,
+    ) -> Result<TrainingSet, BackfillError> {
+        let options = BackfillOptions {
+            service: service.to_owned(),
+            spine: self.path(spine),
+            time_column: "time".to_owned(),
+            freeze_at,
+            statuses: true,
+            output: OutputOptions::default(),
+        };
+        compute(&self.project, &self.modules, &options, |_| ())
+    }
+
+    /// [`try_compute`](Self::try_compute) of a spine that can be computed.
+    pub fn compute(&self, service: &str, spine: &str, freeze_at: Option<EventTime>) -> TrainingSet {
+        self.try_compute(service, spine, freeze_at)
+            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+
+    /// A host of the store.
+    pub fn host(&self) -> Host {
+        Host::open(self.store.root(), patient()).unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+}
+
+/// The modules of these components, by name, through `store`.
+pub fn load(store: &Store, components: &[Vec<u8>]) -> BTreeMap<String, Module> {
+    load_modules(runtime(), store, components).unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+/// Puts the repository's modules into the cache of native code of a store: they are compiled once a process.
+fn seed_compiled(store: &Store) {
+    static COMPILED: OnceLock<Vec<(Digest, Vec<u8>)>> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| {
+        let compiled = |name| {
+            let code = compile(component(name)).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            (Digest::of(component(name)), code)
+        };
+        ["ctr-history", "request-context"].map(compiled).into()
+    });
+    fs::create_dir_all(store.compiled_dir()).expect("a directory for native code");
+    for (digest, code) in compiled {
+        fs::write(Store::compiled_path(&store.compiled_dir(), digest), code).expect("native code");
+    }
+}
+
+/// Options of a host on a machine that is busy with other tests: no deadline is missed for want of a processor.
+pub fn patient() -> HostOptions {
+    HostOptions {
+        limits: CallLimits {
+            deadline: Duration::from_secs(30),
+            ..CallLimits::SERVING
+        },
+        ..HostOptions::default()
+    }
 }
 
 /// The engine of the test process.
@@ -117,3 +183,8 @@ pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("the engine runs here"))
 }
+
+/// The examples of README.md, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,6 +1,8 @@
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+
 use syn::{DeriveInput, Error, Field, Ident, Result, Token, Type};
 
 use crate::columns::named_fields;
@@ -8,12 +10,18 @@ use crate::columns::named_fields;
 pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
     let fields = named_fields(item, "Accumulators")?;
     if !item.generics.params.is_empty() {
-        return Err(Error::new_spanned(&item.generics, "a struct of accumulators takes no parameters"));
+        return Err(Error::new_spanned(
+            &item.generics,
+            "a struct of accumulators takes no parameters",
+        ));
     }
     let name = &item.ident;
     let event = event(item)?;
     let idents: Vec<&Option<Ident>> = fields.iter().map(|field| &field.ident).collect();
     let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
+    let decodes = types
+        .iter()
+        .map(|ty| quote_spanned!(ty.span()=> <#ty as ::unskew_guest::accumulate::Accumulator>::decode(reader)?));
     let adds = fields.iter().map(add).collect::<Result<Vec<_>>>()?;
     let layout: String = fields
         .iter()
@@ -24,7 +32,11 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
                 .filter(|attribute| attribute.path().is_ident("accumulate"))
                 .map(|attribute| attribute.to_token_stream().to_string())
                 .collect();
-            format!("{attributes}{}:{};", field.ident.to_token_stream(), field.ty.to_token_stream())
+            format!(
+                "{attributes}{}:{};",
+                field.ident.to_token_stream(),
+                field.ty.to_token_stream()
+            )
         })
         .collect();
     // How tokens are spaced is the compiler's choice and must not change the version of the state.
@@ -53,7 +65,7 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
                 reader: &mut ::unskew_guest::StateReader<'_>,
             ) -> ::core::result::Result<Self, ::unskew_guest::StateError> {
                 ::core::result::Result::Ok(Self {
-                    #(#idents: <#types as ::unskew_guest::accumulate::Accumulator>::decode(reader)?,)*
+                    #(#idents: #decodes,)*
                 })
             }
         }
@@ -92,7 +104,10 @@ impl Parse for Accumulate {
             } else if accumulate.column.is_none() {
                 accumulate.column = Some(ident);
             } else {
-                return Err(Error::new(ident.span(), "an accumulator takes one column: #[accumulate(price, when = won)]"));
+                return Err(Error::new(
+                    ident.span(),
+                    "an accumulator takes one column: #[accumulate(price, when = won)]",
+                ));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -103,26 +118,38 @@ impl Parse for Accumulate {
 }
 
 fn add(field: &Field) -> Result<TokenStream> {
-    let attribute = field.attrs.iter().find(|attribute| attribute.path().is_ident("accumulate"));
+    let attribute = field
+        .attrs
+        .iter()
+        .find(|attribute| attribute.path().is_ident("accumulate"));
     let accumulate = match attribute {
         Some(attribute) => attribute.parse_args()?,
         None => Accumulate::default(),
     };
-    let (ident, ty) = (&field.ident, &field.ty);
+    let ident = &field.ident;
+    // Spans are those of what the author wrote, for the compiler to point at.
+    let take = |value: TokenStream| {
+        quote_spanned! {field.ty.span()=>
+            ::unskew_guest::accumulate::Taken(time, #value).into_accumulator(&mut self.#ident);
+        }
+    };
     let mut add = match &accumulate.column {
-        None => quote! {
-            <#ty as ::unskew_guest::accumulate::Accumulate<()>>::add(&mut self.#ident, time, ());
-        },
-        Some(column) => quote! {
-            if let ::core::option::Option::Some(value) = ::unskew_guest::MaybeMissing::present(event.#column) {
-                <#ty as ::unskew_guest::accumulate::Accumulate<_>>::add(&mut self.#ident, time, value);
+        None => take(quote!(())),
+        Some(column) => {
+            let (take, present) = (
+                take(quote!(value)),
+                quote_spanned! {column.span()=>
+                    ::unskew_guest::MaybeMissing::present(event.#column)
+                },
+            );
+            quote! {
+                if let ::core::option::Option::Some(value) = #present { #take }
             }
-        },
+        }
     };
     if let Some(when) = &accumulate.when {
-        add = quote! {
-            if ::unskew_guest::MaybeMissing::present(event.#when) == ::core::option::Option::Some(true) { #add }
-        };
+        let is_set = quote_spanned!(when.span()=> ::unskew_guest::Flag::is_set(&event.#when));
+        add = quote!(if #is_set { #add });
     }
     Ok(add)
 }

@@ -77,7 +77,9 @@ pub fn doc(attributes: &[Attribute]) -> String {
     for attribute in attributes {
         if let Meta::NameValue(meta) = &attribute.meta
             && meta.path.is_ident("doc")
-            && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &meta.value
+            && let Expr::Lit(ExprLit {
+                lit: Lit::Str(text), ..
+            }) = &meta.value
         {
             if !doc.is_empty() {
                 doc.push(' ');

@@ -1,5 +1,5 @@
 use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Error, FnArg, Ident, ItemFn, Lifetime, LitStr, Result, ReturnType, Token, Type, bracketed};
@@ -30,7 +30,10 @@ impl Parse for Arguments {
                 let windows = list.parse_terminated(<LitStr as Parse>::parse, Token![,])?;
                 arguments.windows = Some(windows.into_iter().collect());
             } else {
-                return Err(Error::new(name.span(), "the arguments are `owner` and, for an aggregate, `windows`"));
+                return Err(Error::new(
+                    name.span(),
+                    "the arguments are `owner` and, for an aggregate, `windows`",
+                ));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -42,7 +45,10 @@ impl Parse for Arguments {
 
 pub fn row_transform(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
     if arguments.windows.is_some() {
-        return Err(Error::new(Span::call_site(), "a row transform has no windows: use #[aggregate]"));
+        return Err(Error::new(
+            Span::call_site(),
+            "a row transform has no windows: use #[aggregate]",
+        ));
     }
     let signature = Signature::of(function, "fn request_context(request: Request<'_>) -> Context")?;
     let [input] = &signature.inputs[..] else {
@@ -52,7 +58,10 @@ pub fn row_transform(arguments: &Arguments, function: &ItemFn) -> Result<TokenSt
         ));
     };
     if let Type::Reference(_) = input {
-        return Err(Error::new_spanned(&function.sig.inputs, "a row transform takes its inputs by value"));
+        return Err(Error::new_spanned(
+            &function.sig.inputs,
+            "a row transform takes its inputs by value",
+        ));
     }
     let (name, ident, output) = (&signature.name, &function.sig.ident, &signature.output);
     let module = module(arguments, function)?;
@@ -94,6 +103,9 @@ pub fn aggregate(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream
         }
         Some(windows) => windows,
     };
+    let windows = windows
+        .iter()
+        .map(|window| quote_spanned!(window.span()=> ::unskew_guest::parse_window(#window)));
     let (name, ident, output) = (&signature.name, &function.sig.ident, &signature.output);
     let module = module(arguments, function)?;
     let kind = quote! {
@@ -124,7 +136,8 @@ pub fn aggregate(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream
             type Input<'unskew> = #input;
             type Output = #output;
             const MODULE: ::unskew_guest::ModuleMeta = #module;
-            const WINDOWS: &'static [::unskew_guest::WindowMeta] = &::unskew_guest::parse_windows([#(#windows),*]);
+            const WINDOWS: &'static [::unskew_guest::WindowMeta] =
+                &::unskew_guest::distinct_windows([#(#windows),*]);
 
             #[inline]
             fn read(totals: &Self::Totals, input: &Self::Input<'_>) -> Self::Output {
@@ -159,6 +172,12 @@ struct Signature {
 
 impl Signature {
     fn of(function: &ItemFn, shape: &str) -> Result<Self> {
+        if !function.sig.generics.params.is_empty() {
+            return Err(Error::new_spanned(
+                &function.sig.generics,
+                format!("a transform takes no parameters, and lifetimes are elided: {shape}"),
+            ));
+        }
         let mut inputs = Vec::new();
         for input in &function.sig.inputs {
             let FnArg::Typed(input) = input else {
@@ -169,7 +188,10 @@ impl Signature {
             inputs.push(input);
         }
         let ReturnType::Type(_, output) = &function.sig.output else {
-            return Err(Error::new_spanned(&function.sig, format!("a transform has outputs: {shape}")));
+            return Err(Error::new_spanned(
+                &function.sig,
+                format!("a transform has outputs: {shape}"),
+            ));
         };
         let camel: String = function
             .sig
@@ -178,9 +200,19 @@ impl Signature {
             .split('_')
             .flat_map(|word| {
                 let mut letters = word.chars();
-                letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters)
+                letters
+                    .next()
+                    .map(|first| first.to_ascii_uppercase())
+                    .into_iter()
+                    .chain(letters)
             })
             .collect();
+        if inputs.iter().chain([&**output]).any(|ty| is_named(ty, &camel)) {
+            return Err(Error::new_spanned(
+                &function.sig.ident,
+                format!("`{camel}` is to be the type of the transform: call the function or the struct something else"),
+            ));
+        }
         Ok(Self {
             name: Ident::new(&camel, function.sig.ident.span()),
             inputs,
@@ -189,9 +221,21 @@ impl Signature {
     }
 }
 
+/// Whether the last segment of a path, behind a reference or not, is `name`.
+fn is_named(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|segment| segment.ident == name),
+        Type::Reference(reference) => is_named(&reference.elem, name),
+        _ => false,
+    }
+}
+
 fn module(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
     let Some(owner) = &arguments.owner else {
-        return Err(Error::new(Span::call_site(), "say who answers for the transform: owner = \"ads-ranking\""));
+        return Err(Error::new(
+            Span::call_site(),
+            "say who answers for the transform: owner = \"ads-ranking\"",
+        ));
     };
     let description = doc(&function.attrs);
     if description.is_empty() {
@@ -212,10 +256,20 @@ fn module(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
 
 /// The exports of a component: `describe` through wit-bindgen, the frames' functions by hand, because wit-bindgen's would
 /// free a result before the host has read it.
-fn component(world: &str, interface: &str, functions: &[&str], kind: &TokenStream, prefix: &str, name: &Ident) -> TokenStream {
+fn component(
+    world: &str,
+    interface: &str,
+    functions: &[&str],
+    kind: &TokenStream,
+    prefix: &str,
+    name: &Ident,
+) -> TokenStream {
     let inputs = Ident::new(&format!("{prefix}_inputs"), Span::call_site());
     let outputs = Ident::new(&format!("{prefix}_outputs"), Span::call_site());
-    let trait_name = Ident::new(if prefix == "row" { "RowTransform" } else { "Aggregate" }, Span::call_site());
+    let trait_name = Ident::new(
+        if prefix == "row" { "RowTransform" } else { "Aggregate" },
+        Span::call_site(),
+    );
     let exports = functions.iter().map(|function| {
         let export = format!("unskew:transform/{interface}@0.1.0#{function}");
         let ident = Ident::new(function, Span::call_site());

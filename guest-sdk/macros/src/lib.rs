@@ -31,7 +31,7 @@ pub fn derive_accumulators(item: TokenStream) -> TokenStream {
 /// Makes a function from inputs to outputs the row transform of its crate.
 ///
 /// `#[row_transform(owner = "…")]` on `fn request_context(request: Request<'_>) -> Context`. The function stays as it is; a
-/// type `RequestContext` stands for the transform in [`unskew_guest::testing`]. The crate's name and version are the
+/// type `RequestContext` stands for the transform in `unskew_guest::testing`. The crate's name and version are the
 /// module's.
 #[proc_macro_attribute]
 pub fn row_transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -45,11 +45,12 @@ pub fn row_transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `#[aggregate(owner = "…", windows = ["1h/5m", "7d/1h"])]` on `fn ctr_history(totals: &Totals, prior: &Prior) -> Ctr`.
 /// The function is called once per window; output `ctr` of window `1h` is the feature `ctr_1h`. A type `CtrHistory` stands
-/// for the aggregate in [`unskew_guest::testing`].
+/// for the aggregate in `unskew_guest::testing`.
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(
-        syn::parse(arguments).and_then(|arguments| syn::parse(item).and_then(|item| export::aggregate(&arguments, &item))),
+        syn::parse(arguments)
+            .and_then(|arguments| syn::parse(item).and_then(|item| export::aggregate(&arguments, &item))),
     )
 }
 

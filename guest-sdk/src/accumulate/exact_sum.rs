@@ -146,7 +146,11 @@ fn round_magnitude(first: usize, limbs: &[u64]) -> f64 {
         return f64::from_bits(limbs[top]);
     }
     let limb = |i: usize| -> u64 {
-        if i < first { 0 } else { limbs.get(i - first).copied().unwrap_or(0) }
+        if i < first {
+            0
+        } else {
+            limbs.get(i - first).copied().unwrap_or(0)
+        }
     };
     let low = bit_len - 53;
     let window = u128::from(limb(low / 64)) | u128::from(limb(low / 64 + 1)) << 64;
@@ -183,8 +187,9 @@ impl Accumulator for ExactSum {
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {
-        let flags =
-            u8::from(self.has_nan) | u8::from(self.has_positive_infinity) << 1 | u8::from(self.has_negative_infinity) << 2;
+        let flags = u8::from(self.has_nan)
+            | u8::from(self.has_positive_infinity) << 1
+            | u8::from(self.has_negative_infinity) << 2;
         bytes.push(flags);
         push_varint(bytes, self.first as u128);
         push_varint(bytes, self.limbs.len() as u128);
@@ -211,7 +216,11 @@ impl Accumulator for ExactSum {
             has_positive_infinity: flags & 2 != 0,
             has_negative_infinity: flags & 4 != 0,
         };
-        if sum.is_trimmed() { Ok(sum) } else { Err(StateError::Damaged) }
+        if sum.is_trimmed() {
+            Ok(sum)
+        } else {
+            Err(StateError::Damaged)
+        }
     }
 }
 

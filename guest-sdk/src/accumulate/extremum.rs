@@ -15,7 +15,9 @@ macro_rules! extremum {
             }
 
             fn take(&mut self, value: T) {
-                let rank = self.0.map_or(value.rank(), |held| $best(held.rank(), value.rank()));
+                let rank = self
+                    .0
+                    .map_or(value.rank(), |held| $best(held.rank(), value.rank()));
                 self.0 = T::from_rank(rank);
             }
         }
@@ -58,7 +60,11 @@ macro_rules! extremum {
     };
 }
 
-extremum!(Min, core::cmp::min, "The least value. For floats in the total order of IEEE 754.");
+extremum!(
+    Min,
+    core::cmp::min,
+    "The least value. For floats in the total order of IEEE 754."
+);
 extremum!(
     Max,
     core::cmp::max,

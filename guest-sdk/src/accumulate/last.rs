@@ -59,7 +59,10 @@ impl<T: Ranked> Accumulator for Last<T> {
 impl<T: Ranked> Accumulate<T> for Last<T> {
     #[inline]
     fn add(&mut self, time: Timestamp, value: T) {
-        if self.0.is_none_or(|(held_time, held)| (held_time, held.rank()) < (time, value.rank())) {
+        if self
+            .0
+            .is_none_or(|(held_time, held)| (held_time, held.rank()) < (time, value.rank()))
+        {
             // Through the rank, so that a NaN of any payload is held as the canonical one.
             self.0 = T::from_rank(value.rank()).map(|value| (time, value));
         }

@@ -1,1 +1,149 @@
+use proptest::prelude::*;
 
+use super::*;
+
+fn varint(bytes: &[u8]) -> Result<u128, StateError> {
+    let mut reader = StateReader::new(bytes);
+    let number = reader.varint()?;
+    reader.end()?;
+    Ok(number)
+}
+
+#[test]
+fn varints_are_these_bytes() {
+    for (number, bytes) in [
+        (0_u128, &[0][..]),
+        (1, &[1]),
+        (127, &[127]),
+        (128, &[0x80, 1]),
+        (300, &[0xac, 2]),
+        (16_383, &[0xff, 0x7f]),
+        (16_384, &[0x80, 0x80, 1]),
+        (
+            u64::MAX.into(),
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+        ),
+        (
+            1 << 126,
+            &[
+                0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+                0x80, 1,
+            ],
+        ),
+        (
+            u128::MAX,
+            &[
+                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                0xff, 3,
+            ],
+        ),
+    ] {
+        let mut written = Vec::new();
+        push_varint(&mut written, number);
+        assert_eq!(written, bytes);
+        assert_eq!(varint(bytes), Ok(number));
+        for len in 0..bytes.len() {
+            assert_eq!(varint(&bytes[..len]), Err(StateError::Damaged));
+        }
+    }
+}
+
+#[test]
+fn other_varints_are_refused() {
+    let continued = |count: usize, last: u8| {
+        let mut bytes = vec![0x80; count];
+        bytes.push(last);
+        bytes
+    };
+    for bytes in [
+        // Longer than they need be.
+        vec![0x80, 0],
+        vec![0xff, 0],
+        vec![0x80, 0x80, 0],
+        continued(18, 0),
+        // Beyond 128 bits.
+        continued(18, 4),
+        continued(18, 0x7f),
+        continued(19, 1),
+        vec![0xff; 19],
+        vec![0xff; 1000],
+        // Something behind.
+        vec![1, 0],
+    ] {
+        assert_eq!(varint(&bytes), Err(StateError::Damaged), "{bytes:x?}");
+    }
+    let mut beyond = Vec::new();
+    push_varint(&mut beyond, u128::from(u64::MAX) + 1);
+    assert_eq!(StateReader::new(&beyond).u64(), Err(StateError::Damaged));
+    assert_eq!(StateReader::new(&beyond).varint(), Ok(1 << 64));
+}
+
+#[test]
+fn zigzag_keeps_small_numbers_small() {
+    for (number, code) in [
+        (0, 0),
+        (-1, 1),
+        (1, 2),
+        (-2, 3),
+        (i128::MAX, u128::MAX - 1),
+        (i128::MIN, u128::MAX),
+    ] {
+        assert_eq!((zigzag(number), unzigzag(code)), (code, number));
+    }
+}
+
+#[test]
+fn a_reader_ends_where_its_bytes_do() {
+    let mut reader = StateReader::new(&[1, 2, 3, 4]);
+    assert_eq!((reader.byte(), reader.array()), (Ok(1), Ok([2, 3])));
+    assert_eq!(reader.end(), Err(StateError::Damaged));
+    assert_eq!(reader.array::<2>(), Err(StateError::Damaged));
+    // A refused read takes nothing.
+    assert_eq!((reader.byte(), reader.end()), (Ok(4), Ok(())));
+    assert_eq!(
+        (reader.byte(), reader.varint()),
+        (Err(StateError::Damaged), Err(StateError::Damaged))
+    );
+}
+
+/// The widths of the tiles and how far each reaches back, whatever the order and number of the windows.
+#[test]
+fn windows_of_a_hop_share_a_level() {
+    let window = |length_us, hop_us| WindowMeta {
+        name: "w",
+        length_us,
+        hop_us,
+    };
+    let found = levels(&[
+        window(60, 10),
+        window(5, 0),
+        window(20, 1),
+        window(90, 10),
+        window(30, 10),
+        window(7, 7),
+    ]);
+    let found: Vec<_> = found
+        .iter()
+        .map(|level| (level.tile_us, level.longest.length_us))
+        .collect();
+    assert_eq!(found, [(1, 20), (7, 7), (10, 90)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    /// Every number has one varint: what is read is what would have been written.
+    #[test]
+    fn varints_are_canonical(number in any::<u128>(), shift in 0_u32..128, bytes in prop::collection::vec(any::<u8>(), 0..22)) {
+        let number = number >> shift;
+        let mut written = Vec::new();
+        push_varint(&mut written, number);
+        prop_assert_eq!(varint(&written), Ok(number));
+        prop_assert_eq!(unzigzag(zigzag(number.cast_signed())), number.cast_signed());
+        if let Ok(number) = varint(&bytes) {
+            let mut again = Vec::new();
+            push_varint(&mut again, number);
+            prop_assert_eq!(again, bytes);
+        }
+    }
+}

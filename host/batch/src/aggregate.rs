@@ -9,7 +9,7 @@ use crate::table::Table;
 
 /// The most events and the most queries of one call. An entity with more events is folded on the way, so no entity is too
 /// hot for a frame.
-const MAX_CALL_ROWS: usize = 1 << 16;
+pub(crate) const MAX_CALL_ROWS: usize = 1 << 16;
 
 /// The events of an aggregate view, ready to be handed to its module.
 pub(crate) struct EventLog<'a> {
@@ -17,6 +17,8 @@ pub(crate) struct EventLog<'a> {
     pub index: EventIndex,
     /// The event's columns in the order of the module.
     pub columns: Vec<&'a Column>,
+    /// The most events and the most queries of one call: [`MAX_CALL_ROWS`].
+    pub call_rows: usize,
 }
 
 /// The queries of a view: for each row its entity, its time, and the time up to which it may see.
@@ -131,7 +133,7 @@ fn fold_events(
     events: &[u32],
     instance: &mut Instance,
 ) -> Result<Option<Vec<u8>>, CallError> {
-    for events in events.chunks(MAX_CALL_ROWS) {
+    for events in events.chunks(log.call_rows) {
         let mut states = state_column();
         push_state(&mut states, state.as_deref());
         let mut frame = EventColumns::new(log);
@@ -167,23 +169,24 @@ impl Run<'_> {
         let events = key
             .and_then(|key| self.log.index.group(key))
             .unwrap_or_default();
+        let call_rows = self.log.call_rows;
         let (mut state, mut base, mut row) = (None, 0, 0);
         while row < rows.len() {
             // The events that are folded already count no more.
             let first_visible = self.queries.visible(self.log, rows[row] as usize);
-            while first_visible - base > MAX_CALL_ROWS {
-                let chunk = &events[base..base + MAX_CALL_ROWS];
+            while first_visible - base > call_rows {
+                let chunk = &events[base..base + call_rows];
                 state = fold_events(self.log, state, chunk, self.instance)?;
-                base += MAX_CALL_ROWS;
+                base += call_rows;
             }
-            if self.call.is_full() {
+            if self.call.is_full(call_rows) {
                 self.flush()?;
             }
             let index = self.call.begin(state.as_deref());
             let mut seen = 0;
-            while row < rows.len() && self.call.rows.len() < MAX_CALL_ROWS {
+            while row < rows.len() && self.call.rows.len() < call_rows {
                 let visible = self.queries.visible(self.log, rows[row] as usize) - base;
-                if visible > MAX_CALL_ROWS {
+                if visible > call_rows {
                     break;
                 }
                 self.call
@@ -259,8 +262,8 @@ impl Call {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.rows.len() >= MAX_CALL_ROWS || self.events.states.rows() >= MAX_CALL_ROWS
+    fn is_full(&self, call_rows: usize) -> bool {
+        self.rows.len() >= call_rows || self.events.states.rows() >= call_rows
     }
 
     fn begin(&mut self, state: Option<&[u8]>) -> i64 {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use unskew::{EvaluateError, RequestError, Service, Session};
+use unskew::{EvaluateError, MAX_CANDIDATES, RequestError, Service, Session};
 use unskew_frame::Value;
 use unskew_snapshot::EventTime;
 
@@ -95,7 +95,7 @@ pub enum Moment {
 /// the candidates of one request. `observe` is called right before and right after each, for whoever takes times.
 ///
 /// # Errors
-/// The host cannot serve a request.
+/// The service has other fields or features than the training set, or the host cannot serve a request.
 pub fn replay(
     service: &Service,
     session: &mut Session,
@@ -104,6 +104,12 @@ pub fn replay(
 ) -> Result<Parity, ReplayError> {
     let mut parity = Parity::default();
     let plan = service.plan();
+    let other = || ReplayError::OtherService {
+        service: plan.service.clone(),
+    };
+    if plan.request != set.plan.request || plan.candidate != set.plan.candidate {
+        return Err(other());
+    }
     let mut start = 0;
     while start < set.spine.rows() {
         let time = set.spine.times[start];
@@ -116,9 +122,10 @@ pub fn replay(
         };
         let end = match plan.candidate.is_empty() {
             true => start + 1,
-            false => (start + 1..set.spine.rows())
-                .find(|row| !is_same(*row))
-                .unwrap_or(set.spine.rows()),
+            false => {
+                let limit = set.spine.rows().min(start + MAX_CANDIDATES);
+                (start + 1..limit).find(|row| !is_same(*row)).unwrap_or(limit)
+            }
         };
         let mut request = service.request(time);
         for (index, field) in plan.request.iter().enumerate() {
@@ -136,6 +143,9 @@ pub fn replay(
         observe(Moment::Before);
         let served = session.evaluate(&request)?;
         observe(Moment::After { rows: end - start });
+        if !served.names().eq(set.plan.features.iter().map(|feature| feature.name.as_str())) {
+            return Err(other());
+        }
         for row in start..end {
             for (feature, name) in served.names().enumerate() {
                 parity.compare(
@@ -157,6 +167,12 @@ pub fn replay(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
+    /// What is served is not what was computed.
+    #[error("service `{service}` has other fields or features than the training set: publish what it was computed with")]
+    OtherService {
+        /// The service.
+        service: String,
+    },
     /// A request could not be made of a row.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -5,7 +5,7 @@ use unskew::{Descriptor, Kind};
 use unskew_frame::Column;
 use unskew_snapshot::EntityKey;
 
-use crate::aggregate::EventLog;
+use crate::aggregate::{EventLog, MAX_CALL_ROWS};
 use crate::backfill::BackfillError;
 use crate::entity_key::entity_keys;
 use crate::events::EventIndex;
@@ -114,6 +114,7 @@ impl ViewTable {
             table: &self.table,
             index: EventIndex::build(self.keys()?, &self.table),
             columns: self.values().iter().collect(),
+            call_rows: MAX_CALL_ROWS,
         })
     }
 }

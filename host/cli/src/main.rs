@@ -1,2 +1,41 @@
-//! The `unskew` command.
-fn main() {}
+//! The `unskew` command: builds and checks transforms, backfills training sets, publishes generations and reads snapshots.
+//!
+//! Each command is a module and gives an [`Answer`](answer::Answer), which is printed as text or as JSON, or a
+//! [`Failure`](failure::Failure). What a command says while it works goes to standard error.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+mod backfill;
+mod build;
+mod check;
+mod cli;
+mod failure;
+mod materialize;
+mod modules;
+mod output;
+mod prepare;
+mod project;
+mod publish;
+mod snapshot;
+mod value;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+
+/// Ends with 0, with 1 where the command failed, and with 2 (in clap) where it was not understood.
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let is_json = cli.json;
+    match cli.run().and_then(|answer| answer.print(is_json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
@@ -98,13 +99,19 @@ impl std::fmt::Debug for Module {
     }
 }
 
+/// Of the call when a module is loaded: no request waits for it, and a busy machine must not refuse a good module.
+const DESCRIBE_LIMITS: CallLimits = CallLimits {
+    deadline: Duration::from_secs(2),
+    ..CallLimits::SERVING
+};
+
 fn describe(
     runtime: &Runtime,
     instances: &InstancePre<InstanceState>,
     function: ComponentExportIndex,
 ) -> Result<Descriptor, DescribeError> {
     let call = || -> wasmtime::Result<WitDescriptor> {
-        let mut store = InstanceState::store(runtime.engine(), CallLimits::default());
+        let mut store = InstanceState::store(runtime.engine(), DESCRIBE_LIMITS);
         let instance = instances.instantiate(&mut store)?;
         let describe = instance.get_typed_func::<(), (WitDescriptor,)>(&mut store, function)?;
         Ok(describe.call(&mut store, ())?.0)

@@ -3,6 +3,8 @@
 //! The key is whatever the view says: an item, a user, a creative on a placement. The smoothing prior is an input, so it is
 //! written in one place, the view's definition, and is the same in training and in serving.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 use unskew_guest::accumulate::Count;
 use unskew_guest::{Accumulators, Input, Output, aggregate};
 
@@ -38,7 +40,7 @@ pub struct Ctr {
     pub impressions: i64,
     /// Clicks in the window.
     pub clicks: i64,
-    /// (clicks + prior_ctr * prior_weight) / (impressions + prior_weight); missing where that is 0 / 0.
+    /// (clicks + prior_ctr * prior_weight) / (impressions + prior_weight); missing where the divisor is 0.
     pub ctr: Option<f64>,
 }
 

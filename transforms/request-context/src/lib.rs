@@ -1,6 +1,8 @@
 //! What a bid request says by itself, and crossed with the history of its candidate: hashed ids, hour and day of week,
 //! position, floor-price bucket, and products with the click-through rate.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 use unskew_guest::{Input, Output, Timestamp, hash_i64, hash_pair_i64, math, row_transform};
 
 /// A request and one candidate.
@@ -37,13 +39,13 @@ pub struct Context {
     pub item_segment_hash: Option<i64>,
     /// The candidate crossed with the position.
     pub item_position_hash: Option<i64>,
-    /// The floor's bucket, four to a doubling; missing without a floor above 0.
+    /// The floor's bucket, four to a doubling, 0 from a price of 1; missing without a finite floor above 0.
     pub floor_bucket: Option<i64>,
-    /// The click-through rate over a day, over that of a week.
+    /// The click-through rate over a day, over that of a week; missing where the latter is 0.
     pub ctr_trend: Option<f64>,
     /// The log odds of the click-through rate over a week; missing at 0 and 1.
     pub ctr_logit: Option<f64>,
-    /// The click-through rate over a week, discounted by position.
+    /// The click-through rate over a week, over log2(position + 1); positions below 1 count as 1.
     pub ctr_at_position: Option<f64>,
 }
 
@@ -59,7 +61,10 @@ pub fn request_context(request: Request<'_>) -> Context {
         segment_hash,
         item_segment_hash: segment_hash.map(|segment| hash_pair_i64(item_hash, segment)),
         item_position_hash: request.position.map(|position| hash_pair_i64(item_hash, position)),
-        floor_bucket: request.floor_price.filter(|floor| *floor > 0.0).map(floor_bucket),
+        floor_bucket: request
+            .floor_price
+            .filter(|floor| *floor > 0.0 && floor.is_finite())
+            .map(floor_bucket),
         ctr_trend: request
             .ctr_1d
             .zip(request.ctr_7d)

@@ -125,9 +125,7 @@ impl Column {
             (ColumnType::Timestamp, Value::Timestamp(v)) => self.push_timestamp(v),
             (ColumnType::String, Value::String(v)) => self.push_str(v),
             (ColumnType::Bytes, Value::Bytes(v)) => self.push_bytes(v),
-            (ColumnType::Vector(len), Value::Vector(v)) if v.len() == len as usize => {
-                self.push_vector(v)
-            }
+            (ColumnType::Vector(len), Value::Vector(v)) if v.len() == len as usize => self.push_vector(v),
             _ => {
                 return Err(TypeMismatch {
                     column_type: self.column_type,
@@ -222,9 +220,7 @@ impl Column {
 
     /// Appends a vector of the column's length; NaN becomes canonical.
     pub fn push_vector(&mut self, value: &[f32]) {
-        self.expect(ColumnType::Vector(
-            u32::try_from(value.len()).unwrap_or(u32::MAX),
-        ));
+        self.expect(ColumnType::Vector(u32::try_from(value.len()).unwrap_or(u32::MAX)));
         for (i, v) in value.iter().enumerate() {
             self.push_half(self.rows * value.len() + i, canonical_f32(*v).to_bits());
         }
@@ -329,11 +325,7 @@ pub struct TypeMismatch {
 
 impl core::fmt::Display for TypeMismatch {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "the column holds {}, the value is of another type",
-            self.column_type
-        )
+        write!(f, "the column holds {}, the value is of another type", self.column_type)
     }
 }
 

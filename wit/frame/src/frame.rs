@@ -38,8 +38,7 @@ pub fn encode(columns: &[&Column], rows: usize, words: &mut Vec<u64>) -> Result<
     }
     words.resize(HEADER_WORDS + DIRECTORY_WORDS * columns.len(), 0);
     for (index, column) in columns.iter().enumerate() {
-        let mut head = u64::from(column.column_type().tag())
-            | u64::from(column.column_type().vector_len()) << 32;
+        let mut head = u64::from(column.column_type().tag()) | u64::from(column.column_type().vector_len()) << 32;
         let mut validity = 0;
         if column.null_count() > 0 {
             head |= HAS_VALIDITY;
@@ -92,10 +91,7 @@ impl fmt::Display for EncodeError {
                 f,
                 "the batch is beyond {MAX_COLUMNS} columns, {MAX_ROWS} rows or 4 GiB in a column: use smaller batches"
             ),
-            Self::RowCount { column } => write!(
-                f,
-                "column {column} has another number of rows than the frame"
-            ),
+            Self::RowCount { column } => write!(f, "column {column} has another number of rows than the frame"),
         }
     }
 }
@@ -124,21 +120,16 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// What differs, with its column.
-    pub fn check_types(
-        words: &'a [u64],
-        types: impl ExactSizeIterator<Item = ColumnType>,
-    ) -> Result<Self, FrameError> {
+    pub fn check_types(words: &'a [u64], types: impl ExactSizeIterator<Item = ColumnType>) -> Result<Self, FrameError> {
         let frame = Self::check_header(words)?;
         if frame.columns != types.len() {
             return Err(FrameError::new(FrameErrorKind::ColumnCount));
         }
         for (index, expected) in types.enumerate() {
-            frame
-                .check_column(index, expected)
-                .map_err(|kind| FrameError {
-                    column: Some(index as u16),
-                    kind,
-                })?;
+            frame.check_column(index, expected).map_err(|kind| FrameError {
+                column: Some(index as u16),
+                kind,
+            })?;
         }
         Ok(frame)
     }
@@ -182,8 +173,7 @@ impl<'a> Frame<'a> {
     pub fn column(&self, index: usize) -> ColumnView<'a> {
         assert!(index < self.columns, "column {index} of {}", self.columns);
         let layout = Layout::read(self.words, index, self.rows);
-        let column_type =
-            ColumnType::from_tag(layout.tag, layout.vector_len).unwrap_or(ColumnType::Bytes);
+        let column_type = ColumnType::from_tag(layout.tag, layout.vector_len).unwrap_or(ColumnType::Bytes);
         let fixed = fixed_words(column_type, layout.stored);
         let words = &self.words[layout.data..layout.data + fixed];
         let bytes: &[u8] = if column_type.is_variable() {
@@ -222,9 +212,7 @@ impl<'a> Frame<'a> {
         if frame.rows > MAX_ROWS || frame.columns > MAX_COLUMNS {
             return Err(FrameError::new(FrameErrorKind::TooLarge));
         }
-        if (size >> 32) as usize != words.len()
-            || words.len() < HEADER_WORDS + DIRECTORY_WORDS * frame.columns
-        {
+        if (size >> 32) as usize != words.len() || words.len() < HEADER_WORDS + DIRECTORY_WORDS * frame.columns {
             return Err(FrameError::new(FrameErrorKind::Length));
         }
         Ok(frame)
@@ -242,8 +230,7 @@ impl<'a> Frame<'a> {
         let directory_end = HEADER_WORDS + DIRECTORY_WORDS * self.columns;
         // Offsets are below 2^32 and sizes below 2^24 rows * 2^14 values: no sum overflows a 64-bit usize; on wasm32 the
         // sizes are taken in u64.
-        let fits =
-            |start: usize, len: u64| start >= directory_end && start as u64 + len <= total as u64;
+        let fits = |start: usize, len: u64| start >= directory_end && start as u64 + len <= total as u64;
         if layout.has_validity != (layout.validity != 0)
             || layout.validity != 0 && !fits(layout.validity, layout.stored.div_ceil(64) as u64)
         {

@@ -65,7 +65,9 @@ impl Twin {
 
     /// What a reader must find in `row`.
     pub fn expected(&self, row: usize) -> Option<Owned> {
-        self.values[if self.is_scalar { 0 } else { row }].clone().map(Owned::canonical)
+        self.values[if self.is_scalar { 0 } else { row }]
+            .clone()
+            .map(Owned::canonical)
     }
 
     pub fn nulls(&self) -> usize {
@@ -109,8 +111,12 @@ fn value(column_type: ColumnType) -> BoxedStrategy<Owned> {
 
 /// A column of any type for a frame of `rows` rows: a scalar, a full column, one with a few missing values or many.
 pub fn twin(rows: usize) -> impl Strategy<Value = Twin> {
-    (column_type(), any::<bool>(), prop_oneof![Just(0_u16), Just(5), Just(128), Just(256)]).prop_flat_map(
-        move |(column_type, is_scalar, missing)| {
+    (
+        column_type(),
+        any::<bool>(),
+        prop_oneof![Just(0_u16), Just(5), Just(128), Just(256)],
+    )
+        .prop_flat_map(move |(column_type, is_scalar, missing)| {
             let stored = if is_scalar { 1 } else { rows };
             let value = (any::<u8>(), value(column_type))
                 .prop_map(move |(chance, value)| (u16::from(chance) >= missing).then_some(value));
@@ -119,8 +125,7 @@ pub fn twin(rows: usize) -> impl Strategy<Value = Twin> {
                 is_scalar,
                 values,
             })
-        },
-    )
+        })
 }
 
 /// Up to six columns of as many rows, 0 to 300.

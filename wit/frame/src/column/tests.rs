@@ -103,9 +103,15 @@ fn a_scalar_stands_for_every_row() {
     column.push_str("eu");
     column.make_scalar();
     assert_eq!(column, Column::scalar(ColumnType::String, Value::String("eu")).unwrap());
-    assert_eq!((column.value(0), column.value(1_000_000)), (Value::String("eu"), Value::String("eu")));
+    assert_eq!(
+        (column.value(0), column.value(1_000_000)),
+        (Value::String("eu"), Value::String("eu"))
+    );
     let missing = Column::scalar(ColumnType::F64, Value::Null).unwrap();
-    assert_eq!((missing.value(7), missing.rows(), missing.null_count()), (Value::Null, 1, 1));
+    assert_eq!(
+        (missing.value(7), missing.rows(), missing.null_count()),
+        (Value::Null, 1, 1)
+    );
 }
 
 /// A second row in a scalar would be in its frame but not be read. push_null once let it in, unlike the other pushes.
@@ -151,7 +157,12 @@ fn equality_is_of_bits() {
 #[test]
 fn nan_becomes_canonical() {
     let mut column = Column::new(ColumnType::F64);
-    for bits in [u64::MAX, 0x7ff0_0000_0000_0001, 0xfff8_0000_0000_0000, 0x7ff8_0000_0000_0000] {
+    for bits in [
+        u64::MAX,
+        0x7ff0_0000_0000_0001,
+        0xfff8_0000_0000_0000,
+        0x7ff8_0000_0000_0000,
+    ] {
         column.push_f64(f64::from_bits(bits));
     }
     assert!((0..4).all(|row| column.view().f64(row).to_bits() == 0x7ff8_0000_0000_0000));

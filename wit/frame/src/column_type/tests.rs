@@ -25,15 +25,39 @@ fn tags_and_texts_are_these() {
 
 #[test]
 fn other_tags_are_refused() {
-    for (tag, vector_len) in [(0, 0), (9, 0), (255, 0), (1, 1), (7, 1), (8, 0), (8, MAX_VECTOR_LEN + 1), (8, u32::MAX)] {
+    for (tag, vector_len) in [
+        (0, 0),
+        (9, 0),
+        (255, 0),
+        (1, 1),
+        (7, 1),
+        (8, 0),
+        (8, MAX_VECTOR_LEN + 1),
+        (8, u32::MAX),
+    ] {
         assert_eq!(ColumnType::from_tag(tag, vector_len), None, "{tag} {vector_len}");
     }
 }
 
 #[test]
 fn other_texts_are_refused_by_name() {
-    for text in ["", "F64", "int", "f32[]", "f32[0]", "f32[16385]", "f32[-1]", "f32[99999999999]", "f32[4", "f32 [4]", "f64[4]"] {
+    for text in [
+        "",
+        "F64",
+        "int",
+        "f32[]",
+        "f32[0]",
+        "f32[16385]",
+        "f32[-1]",
+        "f32[99999999999]",
+        "f32[4",
+        "f32 [4]",
+        "f64[4]",
+    ] {
         let error = text.parse::<ColumnType>().unwrap_err().to_string();
-        assert!(error.starts_with(&format!("`{text}` is not a column type: use f64, ")), "{error}");
+        assert!(
+            error.starts_with(&format!("`{text}` is not a column type: use f64, ")),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,22 @@
+use unskew_guest::accumulate::{Count, Max, Sum};
+use unskew_guest::{Accumulators, Input};
+
+#[derive(Input)]
+pub struct Auction<'a> {
+    pub price: Option<f64>,
+    pub won: bool,
+    pub exchange: &'a str,
+}
+
+#[derive(Accumulators, Clone, Default, PartialEq)]
+#[event(Auction<'_>)]
+pub struct Totals {
+    #[accumulate(won)]
+    spend: Sum<f64>,
+    #[accumulate(price)]
+    auctions: Count,
+    #[accumulate(exchange)]
+    dearest: Max<f64>,
+}
+
+fn main() {}

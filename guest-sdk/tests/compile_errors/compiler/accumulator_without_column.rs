@@ -1,0 +1,19 @@
+use unskew_guest::accumulate::{Count, Sum};
+use unskew_guest::{Accumulators, Input};
+
+#[derive(Input)]
+pub struct Auction<'a> {
+    pub price: Option<f64>,
+    pub won: bool,
+    pub exchange: &'a str,
+}
+
+#[derive(Accumulators, Clone, Default, PartialEq)]
+#[event(Auction<'_>)]
+pub struct Totals {
+    auctions: Count,
+    spend: Sum<f64>,
+    prices: Vec<f64>,
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use unskew_guest::accumulate::Count;
+use unskew_guest::{Accumulators, Input};
+
+#[derive(Input)]
+pub struct Auction<'a> {
+    pub price: Option<f64>,
+    pub won: bool,
+    pub exchange: &'a str,
+}
+
+#[derive(Accumulators, Clone, Default, PartialEq)]
+#[event(Auction<'_>)]
+pub struct Totals(Count);
+
+fn main() {}

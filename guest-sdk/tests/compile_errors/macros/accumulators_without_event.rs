@@ -1,0 +1,16 @@
+use unskew_guest::accumulate::Count;
+use unskew_guest::{Accumulators, Input};
+
+#[derive(Input)]
+pub struct Auction<'a> {
+    pub price: Option<f64>,
+    pub won: bool,
+    pub exchange: &'a str,
+}
+
+#[derive(Accumulators, Clone, Default, PartialEq)]
+pub struct Totals {
+    auctions: Count,
+}
+
+fn main() {}

@@ -1,0 +1,144 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, ReadError, WriteError, backfill, manifest_path};
+use unskew_snapshot::EventTime;
+
+use crate::answer::{Answer, Facts, grouped};
+use crate::failure::Failure;
+use crate::modules::{ModuleArgs, modules_of_service};
+use crate::output::{check_directory, is_same_file};
+use crate::project::{ProjectArgs, check_defined};
+use crate::value::parse_time;
+use crate::watch::Watch;
+
+/// Compute the features of a service for the rows of a file.
+///
+/// Every row of the spine has a prediction time, the fields of a request and perhaps labels. Each gets the features that a
+/// host would have served at that time, from what was known then and nothing later. The result is a Parquet file: the columns
+/// of the spine, then the features. Beside it, <OUT>.manifest.json names everything it was made of.
+///
+/// Spines and sources are .csv, .jsonl or .parquet files, or directories of .parquet files.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  unskew backfill --service ranking --spine impressions.csv --out train.parquet \\
+    --module modules/ctr-history.wasm --module modules/request-context.wasm")]
+pub struct Backfill {
+    #[command(flatten)]
+    project: ProjectArgs,
+    /// The service whose features are computed.
+    #[arg(long, value_name = "NAME")]
+    service: String,
+    /// The rows to compute them for.
+    #[arg(long, value_name = "FILE")]
+    spine: PathBuf,
+    /// The Parquet file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The spine's column of the prediction time.
+    #[arg(long, value_name = "NAME", default_value = "prediction_time")]
+    time_column: String,
+    /// Compute as though nothing later than this had been known: what a host with a snapshot of this watermark serves.
+    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    freeze_at: Option<EventTime>,
+    /// Write a column <FEATURE>:status for every feature of a view: present, null, not_found, outside_ttl.
+    #[arg(long)]
+    statuses: bool,
+    /// Replace the output if it is there.
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    modules: ModuleArgs,
+}
+
+impl Backfill {
+    pub fn run(self) -> Result<Answer, Failure> {
+        let project = self.project.load()?;
+        let services = &project.catalog().services;
+        check_defined(
+            "service",
+            &self.service,
+            project.path(),
+            services.iter().map(|service| service.name.as_str()),
+        )?;
+        self.check_out()?;
+        let used = services.iter().filter(|service| service.name == self.service);
+        let needed: BTreeSet<&str> = used
+            .flat_map(|service| modules_of_service(project.catalog(), service))
+            .collect();
+        let modules = self.modules.load(&self.project.store(), &needed)?;
+
+        let options = BackfillOptions {
+            service: self.service,
+            spine: self.spine,
+            time_column: self.time_column,
+            freeze_at: self.freeze_at,
+            statuses: self.statuses,
+            output: OutputOptions {
+                overwrite: self.overwrite,
+            },
+        };
+        let mut watch = Watch::new();
+        let made = backfill(&project, &modules, &options, &self.out, |step| watch.step(step));
+        drop(watch);
+        let (set, file) = made.map_err(|error| explain(error, &options))?;
+
+        let features: Vec<&str> = set.plan.features.iter().map(|feature| feature.name.as_str()).collect();
+        let manifest = manifest_path(&self.out);
+        let mut facts = Facts::default()
+            .with("service", &options.service)
+            .with("rows", grouped(file.rows))
+            .with("features", features.len());
+        for (view, ties) in &set.ties {
+            facts = facts.with(format!("ties in {view}"), grouped(*ties));
+        }
+        let text = facts
+            .with("file", file.path.display())
+            .with("size", format!("{} bytes", grouped(file.bytes)))
+            .with("digest", file.digest)
+            .with("manifest", manifest.display())
+            .text();
+        let json = json!({
+            "service": options.service,
+            "rows": file.rows,
+            "features": features,
+            "ties": set.ties,
+            "path": file.path.display().to_string(),
+            "bytes": file.bytes,
+            "digest": file.digest,
+            "manifest": manifest.display().to_string(),
+        });
+        Ok(Answer { text, json })
+    }
+
+    /// Checks before any work that the result can be written.
+    fn check_out(&self) -> Result<(), Failure> {
+        check_directory(&self.out)?;
+        if is_same_file(&self.out, &self.spine) {
+            return Err(Failure::new(format!("{} is the spine", self.out.display())).help("give another --out"));
+        }
+        if !self.overwrite && self.out.symlink_metadata().is_ok() {
+            let path = self.out.clone();
+            return Err(exists(WriteError::Exists { path }.into()));
+        }
+        Ok(())
+    }
+}
+
+fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
+    match &error {
+        BackfillError::Write(WriteError::Exists { .. }) => exists(error.into()),
+        BackfillError::Read(ReadError::MissingColumn { column, path, .. })
+            if *column == options.time_column && *path == options.spine =>
+        {
+            Failure::from(error).help("name the spine's column of the prediction time: --time-column NAME")
+        }
+        _ => error.into(),
+    }
+}
+
+fn exists(failure: Failure) -> Failure {
+    failure.help("--overwrite replaces it")
+}

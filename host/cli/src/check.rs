@@ -1,0 +1,130 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+use unskew::{ColumnDescriptor, Descriptor, Digest, Kind, Runtime, Store, Window};
+use unskew_registry::{COMPONENT_BUDGET_BYTES, check_component, load_modules};
+use unskew_snapshot::format_duration_us;
+
+use crate::answer::{Answer, Facts, grouped, titled_table};
+use crate::failure::{Context, Failure};
+use crate::modules::read_component;
+
+/// Check a component and show what it says of itself.
+///
+/// The component must be valid, import nothing and export one world of the contract with its very types. Then it is compiled
+/// in a temporary folder and asked to describe itself: its inputs, outputs, windows and owner are shown.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  unskew check modules/ctr-history.wasm")]
+pub struct Check {
+    /// The component.
+    #[arg(value_name = "COMPONENT.wasm")]
+    component: PathBuf,
+}
+
+impl Check {
+    pub fn run(self) -> Result<Answer, Failure> {
+        let bytes = read_component(&self.component)?;
+        let world = check_component(&bytes)?;
+        let digest = Digest::of(&bytes);
+        let scratch = tempfile::tempdir().context(|| "cannot make a temporary folder".to_owned())?;
+        let runtime = Runtime::new()?;
+        let modules = load_modules(&runtime, &Store::new(scratch.path()), std::slice::from_ref(&bytes))
+            .context(|| format!("{} keeps to the contract, but does not work", self.component.display()))?;
+        let descriptor = modules
+            .values()
+            .next()
+            .map(|module| module.descriptor())
+            .ok_or_else(|| Failure::new(format!("{} gave no module", self.component.display())))?;
+
+        let facts = Facts::default()
+            .with("name", &descriptor.name)
+            .with("version", &descriptor.version)
+            .with("owner", &descriptor.owner)
+            .with("world", world)
+            .with("description", &descriptor.description)
+            .with(
+                "size",
+                format!(
+                    "{} bytes of a budget of {}",
+                    grouped(bytes.len() as u64),
+                    grouped(COMPONENT_BUDGET_BYTES as u64)
+                ),
+            )
+            .with("digest", digest);
+        let mut json = descriptor_json(descriptor);
+        json["world"] = json!(world.name());
+        json["bytes"] = json!(bytes.len());
+        json["digest"] = json!(digest);
+        Ok(Answer {
+            text: facts.text() + &descriptor_tables(descriptor),
+            json,
+        })
+    }
+}
+
+fn descriptor_tables(descriptor: &Descriptor) -> String {
+    let columns = |title: &str, columns: &[ColumnDescriptor]| {
+        let row = |column: &ColumnDescriptor| {
+            vec![
+                column.name.clone(),
+                column.column_type.to_string(),
+                if column.nullable { "may be missing" } else { "" }.to_owned(),
+                column.doc.clone(),
+            ]
+        };
+        titled_table(
+            title,
+            &["name", "type", "null", "meaning"],
+            columns.iter().map(row).collect(),
+        )
+    };
+    let mut text = columns("inputs", &descriptor.inputs);
+    if let Kind::Aggregate(aggregation) = &descriptor.kind {
+        text += &columns("events", &aggregation.events);
+        let row = |window: &Window| vec![window.name.clone(), duration(window.length_us), duration(window.hop_us)];
+        let rows = aggregation.windows.iter().map(row).collect();
+        text += &titled_table("windows", &["name", "length", "hop"], rows);
+    }
+    text + &columns("outputs", &descriptor.outputs)
+}
+
+fn descriptor_json(descriptor: &Descriptor) -> Json {
+    let columns = |columns: &[ColumnDescriptor]| -> Json {
+        let column = |column: &ColumnDescriptor| {
+            json!({
+                "name": column.name,
+                "type": column.column_type.to_string(),
+                "nullable": column.nullable,
+                "doc": column.doc,
+            })
+        };
+        columns.iter().map(column).collect()
+    };
+    let mut json = json!({
+        "name": descriptor.name,
+        "version": descriptor.version,
+        "owner": descriptor.owner,
+        "description": descriptor.description,
+        "inputs": columns(&descriptor.inputs),
+        "outputs": columns(&descriptor.outputs),
+    });
+    if let Kind::Aggregate(aggregation) = &descriptor.kind {
+        let window =
+            |window: &Window| json!({ "name": window.name, "length_us": window.length_us, "hop_us": window.hop_us });
+        json["events"] = columns(&aggregation.events);
+        json["windows"] = aggregation.windows.iter().map(window).collect();
+        json["state_version"] = json!(aggregation.state_version);
+        json["readable_state_versions"] = json!(aggregation.readable_state_versions);
+    }
+    json
+}
+
+/// A length, or a hop: 0 is an exact tail.
+fn duration(micros: i64) -> String {
+    match u64::try_from(micros) {
+        Ok(0) => "none: exact".to_owned(),
+        Ok(micros) => format_duration_us(micros),
+        Err(_) => format!("{micros} us"),
+    }
+}

@@ -1,0 +1,85 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use unskew_batch::materialize;
+use unskew_snapshot::{EventTime, WriteError};
+
+use crate::answer::{Answer, Facts, grouped};
+use crate::failure::Failure;
+use crate::modules::{ModuleArgs, modules_of_view};
+use crate::output::check_directory;
+use crate::project::{ProjectArgs, check_defined};
+use crate::value::parse_time;
+use crate::watch::Watch;
+
+/// Write the snapshot of a view as of a time.
+///
+/// A snapshot holds, for each entity, what was known before the watermark: of a feature table the row that an as-of join
+/// would choose, of an aggregate the state of its events. Hosts serve snapshots that were published: see `unskew publish`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  unskew materialize --view item_ctr --watermark 2024-01-15 \\\n    --out item_ctr.snapshot --module modules/ctr-history.wasm"
+)]
+pub struct Materialize {
+    #[command(flatten)]
+    project: ProjectArgs,
+    /// The view.
+    #[arg(long, value_name = "NAME")]
+    view: String,
+    /// The time as of which the snapshot is.
+    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    watermark: EventTime,
+    /// The file to write; snapshots are never overwritten.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    modules: ModuleArgs,
+}
+
+impl Materialize {
+    pub fn run(self) -> Result<Answer, Failure> {
+        let project = self.project.load()?;
+        let views = &project.catalog().views;
+        check_defined(
+            "view",
+            &self.view,
+            project.path(),
+            views.iter().map(|view| view.name.as_str()),
+        )?;
+        check_directory(&self.out)?;
+        if self.out.symlink_metadata().is_ok() {
+            return Err(WriteError::AlreadyExists { path: self.out }.into());
+        }
+        let needed: BTreeSet<&str> = views
+            .iter()
+            .filter(|view| view.name == self.view)
+            .flat_map(modules_of_view)
+            .collect();
+        let modules = self.modules.load(&self.project.store(), &needed)?;
+
+        let watch = Watch::new();
+        watch.say(&format!("materializing view {}", self.view));
+        let made = materialize(&project, &modules, &self.view, self.watermark, &self.out);
+        drop(watch);
+        let written = made?.written;
+        let text = Facts::default()
+            .with("view", &self.view)
+            .with("watermark", self.watermark)
+            .with("rows", grouped(written.row_count))
+            .with("ties", grouped(written.ties))
+            .with("file", written.path.display())
+            .with("size", format!("{} bytes", grouped(written.file_bytes)))
+            .text();
+        let json = json!({
+            "view": self.view,
+            "watermark": self.watermark.to_string(),
+            "rows": written.row_count,
+            "ties": written.ties,
+            "path": written.path.display().to_string(),
+            "bytes": written.file_bytes,
+        });
+        Ok(Answer { text, json })
+    }
+}

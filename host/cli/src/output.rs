@@ -1,0 +1,53 @@
+//! Files that commands write.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Context, Failure};
+
+/// Checks before long work that a file can be put at `path`: its directory is there.
+pub fn check_directory(path: &Path) -> Result<(), Failure> {
+    let directory = directory_of(path);
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+        Err(error) => Err(error),
+    }
+    .map_err(|error: io::Error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let failure = Failure::from(error);
+        match is_missing {
+            true => failure.help(format!("make the directory first: mkdir -p {}", directory.display())),
+            false => failure,
+        }
+    })
+    .context(|| format!("cannot write {}", path.display()))
+}
+
+/// Puts `bytes` at `path` in one step, in place of what was there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = directory_of(path);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".unskew-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+    let mut file = builder.tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Whether two paths are of one file that is there.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| -> Option<PathBuf> { fs::canonicalize(path).ok() };
+    real(a).is_some_and(|a| Some(a) == real(b))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,158 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+use unskew::{Descriptor, Module, Plan, SnapshotEntry, Store};
+use unskew_batch::{Project, materialize};
+use unskew_registry::{Draft, commit, module_entries, prepare, put_snapshot};
+use unskew_snapshot::{EventTime, Snapshot};
+
+use crate::answer::{Answer, Facts, counted};
+use crate::failure::{Context, Failure};
+use crate::modules::{ModuleArgs, modules_of_service};
+use crate::project::ProjectArgs;
+use crate::value::parse_time;
+use crate::watch::Watch;
+
+/// Publish a generation: modules, snapshots and services that belong together.
+///
+/// Materializes every view that a service reads as of the watermark, puts the modules and the snapshots into the store under
+/// their digests, compiles the modules, and makes all of it the store's current generation in one last step. If any step
+/// fails, the generation before stays current. Hosts that serve from the store take the new one at their next refresh.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  unskew publish --watermark 2024-01-15 \\\n    --module modules/ctr-history.wasm --module modules/request-context.wasm"
+)]
+pub struct Publish {
+    #[command(flatten)]
+    project: ProjectArgs,
+    /// The time as of which the snapshots are.
+    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    watermark: EventTime,
+    #[command(flatten)]
+    modules: ModuleArgs,
+}
+
+impl Publish {
+    pub fn run(self) -> Result<Answer, Failure> {
+        let project = self.project.load()?;
+        let catalog = project.catalog();
+        if catalog.services.is_empty() {
+            return Err(Failure::new(format!("{} defines no service", project.path().display()))
+                .help("add one: a table [[service]] with the features that a model reads"));
+        }
+        let needed: BTreeSet<&str> = catalog
+            .services
+            .iter()
+            .flat_map(|service| modules_of_service(catalog, service))
+            .collect();
+        let store = self.project.store();
+        let modules = self.modules.load(&store, &needed)?;
+        let views = views_read(&project, &modules)?;
+
+        let watch = Watch::new();
+        let snapshots = publish_snapshots(&project, &modules, &store, &views, self.watermark, &watch)?;
+        let draft = Draft {
+            catalog: catalog.clone(),
+            modules: module_entries(&modules),
+            snapshots,
+        };
+        let (module_entries, snapshots) = (draft.modules.clone(), draft.snapshots.clone());
+        let generation = commit(&store, draft)?;
+        // Loading compiled them already; this is for a cache that someone emptied meanwhile.
+        prepare(
+            &store,
+            &store.compiled_dir(),
+            &store.manifest(generation)?,
+            |_, _, _| (),
+        )
+        .help(|| {
+            format!(
+                "generation {generation} is published; run `unskew prepare --store {}`",
+                store.root().display()
+            )
+        })?;
+        drop(watch);
+
+        let mut facts = Facts::default()
+            .with("generation", generation)
+            .with("store", store.root().display())
+            .with("watermark", self.watermark);
+        for (name, entry) in &module_entries {
+            facts = facts.with(format!("module {name}"), format!("{} {}", entry.version, entry.digest));
+        }
+        for (view, entry) in &snapshots {
+            facts = facts.with(
+                format!("view {view}"),
+                format!("{}, {}", counted(entry.row_count, "row"), entry.digest),
+            );
+        }
+        let json = json!({
+            "generation": generation,
+            "store": store.root().display().to_string(),
+            "watermark": self.watermark.to_string(),
+            "modules": module_entries.iter().map(|(name, entry)| {
+                (name.clone(), json!({ "version": entry.version, "digest": entry.digest }))
+            }).collect::<serde_json::Map<String, Json>>(),
+            "snapshots": snapshots.iter().map(|(view, entry)| {
+                (view.clone(), json!({ "rows": entry.row_count, "digest": entry.digest }))
+            }).collect::<serde_json::Map<String, Json>>(),
+        });
+        Ok(Answer {
+            text: facts.text(),
+            json,
+        })
+    }
+}
+
+/// The views that the project's services read. Every service is resolved as a host would do it.
+fn views_read(project: &Project, modules: &BTreeMap<String, Module>) -> Result<BTreeSet<String>, Failure> {
+    let descriptors: BTreeMap<String, Descriptor> = modules
+        .iter()
+        .map(|(name, module)| (name.clone(), module.descriptor().clone()))
+        .collect();
+    let mut views = BTreeSet::new();
+    for service in &project.catalog().services {
+        let plan = Plan::resolve(project.catalog(), &service.name, &descriptors)
+            .context(|| format!("{} cannot be published", project.path().display()))?;
+        views.extend(plan.views.into_iter().map(|step| step.view));
+    }
+    Ok(views)
+}
+
+/// Materializes the views in a temporary folder of the store, where the files can be linked instead of copied.
+fn publish_snapshots(
+    project: &Project,
+    modules: &BTreeMap<String, Module>,
+    store: &Store,
+    views: &BTreeSet<String>,
+    watermark: EventTime,
+    watch: &Watch,
+) -> Result<BTreeMap<String, SnapshotEntry>, Failure> {
+    let scratch = fs::create_dir_all(store.root())
+        .and_then(|()| tempfile::Builder::new().prefix(".tmp-").tempdir_in(store.root()))
+        .context(|| format!("cannot write into the store {}", store.root().display()))?;
+    let mut entries = BTreeMap::new();
+    for (index, view) in views.iter().enumerate() {
+        watch.say(&format!("materializing view {view}"));
+        // A name of ours: a view's name may be one that no file can have.
+        let path = scratch.path().join(format!("{index}.snapshot"));
+        let made = materialize(project, modules, view, watermark, &path)?;
+        check_written(&path)?;
+        let entry = SnapshotEntry {
+            digest: put_snapshot(store, &path)?,
+            watermark_us: watermark.as_micros(),
+            row_count: made.written.row_count,
+        };
+        entries.insert(view.clone(), entry);
+    }
+    Ok(entries)
+}
+
+/// Reads the file as a host will, before anyone else does.
+fn check_written(path: &Path) -> Result<(), Failure> {
+    Snapshot::open(path).context(|| "a snapshot was not written as it should be".to_owned())?;
+    Ok(())
+}

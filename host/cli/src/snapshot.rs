@@ -1,0 +1,221 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value as Json, json};
+use unskew::Digest;
+use unskew_snapshot::{EntityKey, KeyColumn, KeyPart, KeyType, OpenError, Snapshot, SnapshotSchema};
+
+use crate::answer::{Answer, Facts, counted, grouped, titled_table};
+use crate::failure::{Context, Failure};
+use crate::value::{parse_hex, value_json, value_text};
+
+/// Look into a snapshot file.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  unskew snapshot inspect item_ctr.snapshot")]
+pub struct SnapshotArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inspect(Inspect),
+    Get(Get),
+    Verify(Verify),
+}
+
+impl SnapshotArgs {
+    pub fn run(self) -> Result<Answer, Failure> {
+        match self.command {
+            Command::Inspect(command) => command.run(),
+            Command::Get(command) => command.run(),
+            Command::Verify(command) => command.run(),
+        }
+    }
+}
+
+/// Show what a snapshot is of.
+///
+/// Prints its view, key, features, rows, watermark, size, and the module that computed its rows.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  unskew snapshot inspect item_ctr.snapshot")]
+struct Inspect {
+    /// The snapshot.
+    file: PathBuf,
+}
+
+/// Show the row of a key.
+///
+/// Prints the row's event time and its values, or that the key is not there, which is an answer and no failure. Write
+/// integers in decimal and bytes in hexadecimal; write `--` before a text that begins with a dash.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  unskew snapshot get item_ctr.snapshot 42")]
+struct Get {
+    /// The snapshot.
+    file: PathBuf,
+    /// The parts of the entity key, in the order of the schema.
+    #[arg(required = true, value_name = "KEY", allow_negative_numbers = true)]
+    key: Vec<String>,
+}
+
+/// Check every byte of a snapshot.
+///
+/// Checks lengths, checksums, metadata, and every key and value, as a host does before it serves the file. Damage is reported
+/// with its section and offset.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  unskew snapshot verify item_ctr.snapshot")]
+struct Verify {
+    /// The snapshot.
+    file: PathBuf,
+}
+
+impl Inspect {
+    fn run(self) -> Result<Answer, Failure> {
+        let snapshot = open(&self.file)?;
+        let (meta, schema) = (snapshot.meta(), snapshot.schema());
+        let module = meta.module_digest.map(Digest);
+        let facts = Facts::default()
+            .with("view", &schema.view)
+            .with("rows", grouped(meta.row_count))
+            .with("watermark", meta.watermark)
+            .with("ttl", schema.ttl.map_or("none".to_owned(), |ttl| ttl.to_string()))
+            .with("size", format!("{} bytes", grouped(snapshot.file_bytes())))
+            .with_some("module", module)
+            .with_some("state version", meta.state_version)
+            .with("builder", &meta.builder);
+        let key = schema.key.iter().map(|part| (&part.name, part.key_type.to_string()));
+        let features = schema
+            .features
+            .iter()
+            .map(|feature| (&feature.name, feature.column_type.to_string()));
+        let table = |title: &str, columns: &mut dyn Iterator<Item = (&String, String)>| {
+            let rows = columns.map(|(name, of_type)| vec![name.clone(), of_type]).collect();
+            titled_table(title, &["name", "type"], rows)
+        };
+        let text = facts.text() + &table("key", &mut key.clone()) + &table("features", &mut features.clone());
+        let column = |(name, of_type): (&String, String)| json!({ "name": name, "type": of_type });
+        let json = json!({
+            "view": schema.view,
+            "key": key.map(column).collect::<Json>(),
+            "features": features.map(column).collect::<Json>(),
+            "rows": meta.row_count,
+            "watermark": meta.watermark.to_string(),
+            "ttl_us": schema.ttl.map(|ttl| ttl.as_micros()),
+            "bytes": snapshot.file_bytes(),
+            "module": module,
+            "state_version": meta.state_version,
+            "builder": meta.builder,
+        });
+        Ok(Answer { text, json })
+    }
+}
+
+impl Get {
+    fn run(self) -> Result<Answer, Failure> {
+        let snapshot = open(&self.file)?;
+        let schema = snapshot.schema();
+        let key = parse_key(schema, &self.key)?;
+        let Some(row) = snapshot.get(key.as_ref()) else {
+            return Ok(Answer {
+                text: format!("{} has no row of {key}\n", self.file.display()),
+                json: json!({ "key": self.key, "found": false }),
+            });
+        };
+        let named = || {
+            schema
+                .features
+                .iter()
+                .map(|feature| feature.name.as_str())
+                .zip(row.values())
+        };
+        let facts = Facts::default().with("key", &key).with("event time", row.event_time());
+        let text = named()
+            .fold(facts, |facts, (name, value)| facts.with(name, value_text(value)))
+            .text();
+        let values: Map<String, Json> = named()
+            .map(|(name, value)| (name.to_owned(), value_json(value)))
+            .collect();
+        let json = json!({
+            "key": self.key,
+            "found": true,
+            "event_time": row.event_time().to_string(),
+            "values": values,
+        });
+        Ok(Answer { text, json })
+    }
+}
+
+impl Verify {
+    fn run(self) -> Result<Answer, Failure> {
+        let snapshot = open(&self.file)?;
+        let digest = File::open(&self.file)
+            .and_then(Digest::of_reader)
+            .context(|| format!("cannot read {}", self.file.display()))?;
+        let text = Facts::default()
+            .with("sound", self.file.display())
+            .with("rows", grouped(snapshot.len() as u64))
+            .with("size", format!("{} bytes", grouped(snapshot.file_bytes())))
+            .with("digest", digest)
+            .text();
+        let json = json!({
+            "path": self.file.display().to_string(),
+            "rows": snapshot.len(),
+            "bytes": snapshot.file_bytes(),
+            "digest": digest,
+        });
+        Ok(Answer { text, json })
+    }
+}
+
+fn open(path: &Path) -> Result<Snapshot, Failure> {
+    Snapshot::open(path).map_err(|error| {
+        let help = match &error {
+            OpenError::NotASnapshot { .. } => "give a file that `unskew materialize` or `unskew publish` wrote",
+            error if error.is_corrupt() => "fetch another copy of it, or materialize it again",
+            error if error.is_unsupported_version() => "materialize it again with this version of unskew",
+            _ => return error.into(),
+        };
+        Failure::from(error).help(help)
+    })
+}
+
+/// The key of these texts, each read as its part's type.
+fn parse_key(schema: &SnapshotSchema, texts: &[String]) -> Result<EntityKey, Failure> {
+    if texts.len() != schema.key.len() {
+        return Err(Failure::new(format!(
+            "the key has {}, {} given",
+            counted(schema.key.len() as u64, "part"),
+            if texts.len() == 1 {
+                "1 was".to_owned()
+            } else {
+                format!("{} were", texts.len())
+            }
+        ))
+        .help(format!("give, in this order: {}", key_parts(&schema.key))));
+    }
+    let mut key = EntityKey::default();
+    for (part, text) in schema.key.iter().zip(texts) {
+        let wrong = |wanted: &str| Failure::new(format!("key `{}`: `{text}` is not {wanted}", part.name));
+        match part.key_type {
+            KeyType::I64 => {
+                let number = text.parse().map_err(|_| wrong("an i64"))?;
+                key.push(KeyPart::I64(number))?;
+            }
+            KeyType::String => key.push(KeyPart::String(text))?,
+            KeyType::Bytes => {
+                let bytes = parse_hex(text).ok_or_else(|| wrong("a pair of hexadecimal digits for each byte"))?;
+                key.push(KeyPart::Bytes(&bytes))?;
+            }
+        }
+    }
+    Ok(key)
+}
+
+fn key_parts(key: &[KeyColumn]) -> String {
+    let parts: Vec<String> = key
+        .iter()
+        .map(|part| format!("{} ({})", part.name, part.key_type))
+        .collect();
+    parts.join(", ")
+}

@@ -1,0 +1,12 @@
+//! The command as its users meet it: what it prints, its exit codes, and what it leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_component;
+mod bad_project;
+mod bad_snapshot;
+mod closed_output;
+mod flow;
+mod help;
+mod shop;
+mod transcript;
