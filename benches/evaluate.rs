@@ -18,7 +18,9 @@ fn instance(name: &str) -> Instance {
     // Loaded: nothing of the store is read from here on.
     let _ = std::fs::remove_dir_all(&directory);
     runtime();
-    modules[name].instantiate(CallLimits::BATCH).expect("the module can be instantiated")
+    modules[name]
+        .instantiate(CallLimits::BATCH)
+        .expect("the module can be instantiated")
 }
 
 fn row_transform(criterion: &mut Criterion) {
@@ -42,7 +44,9 @@ fn row_transform(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("component", rows), &rows, |bencher, rows| {
             bencher.iter(|| {
                 served.iter_mut().for_each(Column::clear);
-                instance.apply(black_box(&inputs), *rows, &mut served).expect("the call succeeds");
+                instance
+                    .apply(black_box(&inputs), *rows, &mut served)
+                    .expect("the call succeeds");
             });
         });
     }

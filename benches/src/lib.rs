@@ -36,5 +36,8 @@ pub fn apply_native<T: RowTransform>(inputs: &[&Column], rows: usize, outputs: &
 
 /// Columns for the outputs of a transform.
 pub fn output_columns<T: RowTransform>() -> Vec<Column> {
-    T::Output::COLUMNS.iter().map(|column| Column::new(column.column_type)).collect()
+    T::Output::COLUMNS
+        .iter()
+        .map(|column| Column::new(column.column_type))
+        .collect()
 }

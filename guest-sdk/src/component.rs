@@ -1,7 +1,8 @@
 //! The exports of a component: what the attribute macros expand to calls of. Not for authors.
 //!
 //! Frames reach the guest through `cabi_realloc`, which hands out buffers that are kept from call to call, and leave in
-//! buffers that are kept too. There is no post-return function, so the host reads the result in place.
+//! buffers that are kept too: a call in the steady state allocates nothing here. There is no post-return function, so a
+//! result stays valid until the next call.
 #![expect(
     unsafe_code,
     reason = "the canonical ABI passes pointers; a component runs on one thread and is not re-entered"

@@ -86,9 +86,13 @@ fn gate(fixture: &Fixture, set: &TrainingSet, computed: impl Fn(i64, i64) -> i64
     let mut parity = Parity::default();
     let cards = set.spine.field("card_id").expect("a field of the service");
     for (row, t) in set.spine.times.iter().enumerate() {
-        let Value::I64(card) = cards.value(row) else { panic!("row {row} has a card") };
+        let Value::I64(card) = cards.value(row) else {
+            panic!("row {row} has a card")
+        };
         let mut request = service.request(*t);
-        request.set("card_id", Value::I64(card)).expect("a field of the service");
+        request
+            .set("card_id", Value::I64(card))
+            .expect("a field of the service");
         let served = session.evaluate(&request).expect("it is served");
         let name = "card_history:impressions_1d";
         let feature = set.plan.feature_index(name).expect("a feature of the service");
@@ -105,8 +109,11 @@ fn fixture(payments: &[Payment], watermark: i64) -> (Fixture, TrainingSet) {
     let fixture = Fixture::new(PROJECT, &[("payments.csv", &csv)]);
     let times = (0..12).map(|n| watermark + n * MICROS_PER_HOUR / 2);
     let rows = times.flat_map(|time| (0..4).map(move |card| format!("{time},{card}\n")));
-    fs::write(fixture.path("spine.csv"), format!("time,card_id\n{}", rows.collect::<String>()))
-        .expect("a file in the fixture");
+    fs::write(
+        fixture.path("spine.csv"),
+        format!("time,card_id\n{}", rows.collect::<String>()),
+    )
+    .expect("a file in the fixture");
     fixture.publish(EventTime(watermark));
     let set = fixture.compute("fraud", "spine.csv", Some(EventTime(watermark)));
     (fixture, set)
@@ -116,7 +123,10 @@ fn fixture(payments: &[Payment], watermark: i64) -> (Fixture, TrainingSet) {
 fn a_window_that_ends_at_midnight_fails_the_gate() {
     let payments = payments();
     let watermark = MIDNIGHT + 9 * MICROS_PER_DAY + 17 * MICROS_PER_HOUR;
-    let known: Vec<Payment> = payments.into_iter().filter(|payment| payment.time < watermark).collect();
+    let known: Vec<Payment> = payments
+        .into_iter()
+        .filter(|payment| payment.time < watermark)
+        .collect();
     let (fixture, set) = fixture(&known, watermark);
 
     let parity = gate(&fixture, &set, |card, t| rolling(&known, card, t));
@@ -135,7 +145,11 @@ fn a_window_that_ends_at_midnight_fails_the_gate() {
         "{named:#?}"
     );
     // Card 3 has no payments, so both agree on it in every row.
-    assert!(parity.mismatches >= 12 && parity.mismatches <= 36, "{} mismatches", parity.mismatches);
+    assert!(
+        parity.mismatches >= 12 && parity.mismatches <= 36,
+        "{} mismatches",
+        parity.mismatches
+    );
     assert!(parity.named.iter().all(|mismatch| mismatch.row % 4 != 3));
 }
 

@@ -106,7 +106,11 @@ fn a_refresh_switches_everything_at_once() {
     assert_eq!(serve(&host), (vec![1; 12], 1));
     assert_eq!(host.refresh().expect("nothing is new"), Refresh::Unchanged);
     assert_eq!(fixture.publish(watermark(2)), 2);
-    assert_eq!((serve(&host), host.generation()), ((vec![1; 12], 1), 1), "published is not served");
+    assert_eq!(
+        (serve(&host), host.generation()),
+        ((vec![1; 12], 1), 1),
+        "published is not served"
+    );
     assert_eq!(host.refresh().expect("it is whole"), Refresh::Activated(2));
     assert_eq!(serve(&host), (vec![2; 12], 2));
     // Back, as an operator does who finds the new one wrong.
@@ -123,7 +127,10 @@ fn a_request_outlives_its_generation_while_the_fields_are_the_same() {
     let mut request = host.service("model").expect("it is published").request(watermark(20));
     request.push_candidate(&[Value::I64(0)]).expect("a candidate");
     let mut session = host.session();
-    assert_eq!(session.evaluate(&request).expect("it is served").value(0, 0), Value::I64(1));
+    assert_eq!(
+        session.evaluate(&request).expect("it is served").value(0, 0),
+        Value::I64(1)
+    );
 
     // Another list of features and the same fields.
     let swap = |text: &str, from: &str, to: &str| {
@@ -132,8 +139,16 @@ fn a_request_outlives_its_generation_while_the_fields_are_the_same() {
     };
     let path = fixture.path("unskew.toml");
     let parse = |text: &str| Project::parse(&path, text).expect("a good project");
-    let relabelled = swap(PROJECT, r#"features = ["first:number", "#, r#"features = ["second:label", "#);
-    let refielded = swap(PROJECT, r#"{ name = "tag", type = "string", nullable = true }"#, r#"{ name = "tag", type = "i64" }"#);
+    let relabelled = swap(
+        PROJECT,
+        r#"features = ["first:number", "#,
+        r#"features = ["second:label", "#,
+    );
+    let refielded = swap(
+        PROJECT,
+        r#"{ name = "tag", type = "string", nullable = true }"#,
+        r#"{ name = "tag", type = "i64" }"#,
+    );
     let renamed = swap(PROJECT, r#"name = "model""#, r#"name = "other""#);
     let projects = [relabelled, refielded, renamed].map(|text| parse(&text));
     let [relabelled, refielded, renamed] = projects;
@@ -150,8 +165,13 @@ fn a_request_outlives_its_generation_while_the_fields_are_the_same() {
         fixture.project = project;
         fixture.publish(watermark(number));
         host.refresh().expect("it is whole");
-        let error = session.evaluate(&request).expect_err("the request is of another service");
-        assert!(matches!(&error, EvaluateError::ServiceChanged { service } if service == "model"), "{error}");
+        let error = session
+            .evaluate(&request)
+            .expect_err("the request is of another service");
+        assert!(
+            matches!(&error, EvaluateError::ServiceChanged { service } if service == "model"),
+            "{error}"
+        );
     }
     assert!(host.service("model").is_none() && host.service("other").is_some());
 }
@@ -192,10 +212,16 @@ fn every_request_sees_one_generation() {
             assert_eq!(host.generation(), number);
         }
         is_done.store(true, Ordering::Relaxed);
-        threads.into_iter().map(|thread| thread.join().expect("no request failed")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no request failed"))
+            .collect()
     });
     let mut total: BTreeMap<u64, u64> = BTreeMap::new();
-    counts.iter().flatten().for_each(|(generation, count)| *total.entry(*generation).or_default() += count);
+    counts
+        .iter()
+        .flatten()
+        .for_each(|(generation, count)| *total.entry(*generation).or_default() += count);
     assert_eq!(total.keys().copied().collect::<Vec<u64>>(), [1, 2, 3], "{total:?}");
 }
 
@@ -281,7 +307,9 @@ fn a_damaged_manifest_is_refused() {
         refused(|fixture| {
             let path = fixture.store.manifest_path(2);
             rewrite(&path, |bytes| {
-                let at = String::from_utf8_lossy(bytes).find(text).expect("the manifest has the text");
+                let at = String::from_utf8_lossy(bytes)
+                    .find(text)
+                    .expect("the manifest has the text");
                 flip(bytes, at);
             });
             vec![shown(&path), named.to_owned()]
@@ -346,7 +374,10 @@ fn damaged_native_code_is_refused_until_it_is_prepared_again() {
     }
     refused(|fixture| {
         fs::remove_file(native_code(fixture)).expect("the file can be removed");
-        vec![fixture.modules["ctr-history"].digest().to_string(), prepare_again.to_owned()]
+        vec![
+            fixture.modules["ctr-history"].digest().to_string(),
+            prepare_again.to_owned(),
+        ]
     });
 
     let fixture = fixture();
@@ -357,7 +388,11 @@ fn damaged_native_code_is_refused_until_it_is_prepared_again() {
     assert!(chain(&error).contains(prepare_again), "{error}");
     let manifest = fixture.store.manifest(1).expect("it is published");
     let done = prepare(&fixture.store, &fixture.store.compiled_dir(), &manifest, |_, _, _| ()).expect("it compiles");
-    assert_eq!(done.iter().filter(|compiled| !compiled.is_cached).count(), 1, "the other module is whole");
+    assert_eq!(
+        done.iter().filter(|compiled| !compiled.is_cached).count(),
+        1,
+        "the other module is whole"
+    );
     assert_eq!(serve(&fixture.host()), (vec![1; 12], 1));
 }
 
@@ -401,7 +436,10 @@ fn a_snapshot_that_does_not_fit_is_refused() {
     refused(|fixture| {
         let first = fixture.store.manifest(2).expect("it is published").snapshots["first"].clone();
         recommit(fixture, "history", Some(first));
-        vec!["view `history`".to_owned(), "states that the module does not read".to_owned()]
+        vec![
+            "view `history`".to_owned(),
+            "states that the module does not read".to_owned(),
+        ]
     });
     refused(|fixture| {
         let history = fixture.store.manifest(2).expect("it is published").snapshots["history"].clone();
@@ -415,7 +453,10 @@ fn a_snapshot_that_does_not_fit_is_refused() {
     for version in [None, Some(7)] {
         refused(|fixture| {
             recommit(fixture, "history", Some(states(fixture, KeyType::I64, version)));
-            vec!["view `history`".to_owned(), "states that the module does not read".to_owned()]
+            vec![
+                "view `history`".to_owned(),
+                "states that the module does not read".to_owned(),
+            ]
         });
     }
     refused(|fixture| {
@@ -428,7 +469,10 @@ fn a_snapshot_that_does_not_fit_is_refused() {
 fn a_store_that_cannot_be_opened_says_so() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let error = Host::open(directory.path(), HostOptions::default()).expect_err("the store is empty");
-    assert!(matches!(&error, ActivateError::Empty { path } if path == directory.path()), "{error}");
+    assert!(
+        matches!(&error, ActivateError::Empty { path } if path == directory.path()),
+        "{error}"
+    );
     assert!(chain(&error).contains("unskew publish"), "{error}");
     let missing = directory.path().join("missing");
     let error = chain(&Host::open(&missing, HostOptions::default()).expect_err("there is no store"));
@@ -476,16 +520,37 @@ fn a_request_that_does_not_fit_is_refused() {
     let check = |result: Result<(), unskew::RequestError>, expected: &str| {
         assert_eq!(result.expect_err("it does not fit").to_string(), expected);
     };
-    check(request.set("tags", Value::Null), "service `model`, `tags`: the service has no such request field");
-    check(request.set("user", Value::I64(1)), "service `model`, `user`: the service has no such request field");
-    check(request.set("tag", Value::I64(1)), "service `model`, `tag`: it is string");
+    check(
+        request.set("tags", Value::Null),
+        "service `model`, `tags`: the service has no such request field",
+    );
+    check(
+        request.set("user", Value::I64(1)),
+        "service `model`, `user`: the service has no such request field",
+    );
+    check(
+        request.set("tag", Value::I64(1)),
+        "service `model`, `tag`: it is string",
+    );
     request.set("tag", Value::String("x")).expect("it fits");
-    check(request.set("tag", Value::String("y")), "service `model`, `tag`: it is set already");
-    check(request.push_candidate(&[Value::String("1")]), "service `model`, `user`: it is i64");
-    check(request.push_candidate(&[]), "service `model`, `candidate`: a candidate has 1 fields, not 0");
+    check(
+        request.set("tag", Value::String("y")),
+        "service `model`, `tag`: it is set already",
+    );
+    check(
+        request.push_candidate(&[Value::String("1")]),
+        "service `model`, `user`: it is i64",
+    );
+    check(
+        request.push_candidate(&[]),
+        "service `model`, `candidate`: a candidate has 1 fields, not 0",
+    );
     assert_eq!(request.candidates(), 0, "a refused candidate is not added");
 
-    assert_eq!(session.evaluate(&request).expect("no candidates are no error").rows(), 0);
+    assert_eq!(
+        session.evaluate(&request).expect("no candidates are no error").rows(),
+        0
+    );
     request.push_candidate(&[Value::Null]).expect("the type fits");
     assert_eq!(
         session.evaluate(&request).expect_err("user may not be missing"),
@@ -504,7 +569,13 @@ fn a_request_that_does_not_fit_is_refused() {
     );
     request.reset(watermark(20));
     request.push_candidate(&[Value::I64(0)]).expect("it fits");
-    assert_eq!(session.evaluate(&request).expect("the session is as before").value(0, 0), Value::I64(1));
+    assert_eq!(
+        session
+            .evaluate(&request)
+            .expect("the session is as before")
+            .value(0, 0),
+        Value::I64(1)
+    );
 }
 
 /// The states are of the future of this question: it is answered as though there were none, and says so.

@@ -64,8 +64,13 @@ fn answers(output: Vec<u64>) -> Guest {
 impl Guest {
     fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::new();
-        let package = resolve.push_path(root().join("wit/transform.wit")).expect("the contract").0;
-        let world = resolve.select_world(&[package], Some("row-transform")).expect("a world of it");
+        let package = resolve
+            .push_path(root().join("wit/transform.wit"))
+            .expect("the contract")
+            .0;
+        let world = resolve
+            .select_world(&[package], Some("row-transform"))
+            .expect("a world of it");
         let mut core = wat::parse_str(self.core()).expect("the module is well formed");
         embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("the types are the world's");
         let mut encoder = ComponentEncoder::default();
@@ -130,7 +135,9 @@ impl Guest {
         let store = Store::new(directory.path());
         let digest: Digest = put_module(&store, &self.component()).map_err(|error| chain(&error))?;
         compile_into(&store, &store.compiled_dir(), &digest).map_err(|error| chain(&error))?;
-        runtime().load(&store.compiled_dir(), &digest).map_err(|error| chain(&error))
+        runtime()
+            .load(&store.compiled_dir(), &digest)
+            .map_err(|error| chain(&error))
     }
 
     fn instance(&self, limits: CallLimits) -> Instance {
@@ -139,7 +146,11 @@ impl Guest {
     }
 
     fn column_type(&self) -> ColumnType {
-        if self.case == 5 { ColumnType::String } else { ColumnType::F64 }
+        if self.case == 5 {
+            ColumnType::String
+        } else {
+            ColumnType::F64
+        }
     }
 }
 
@@ -177,14 +188,22 @@ fn check_instance(instance: &mut Instance, guest: &Guest, expected: CallError, d
     let mut bad = Column::new(guest.column_type());
     for (column, rows) in [(&mut good, 3), (&mut bad, BAD_ROWS)] {
         for row in 0..rows {
-            let value = if guest.case == 5 { Value::String("text") } else { Value::F64(row as f64) };
+            let value = if guest.case == 5 {
+                Value::String("text")
+            } else {
+                Value::F64(row as f64)
+            };
             column.push(value).expect("a value of the type");
         }
     }
     for _ in 0..2 {
         assert_eq!(apply(instance, &good).as_ref(), Ok(&good), "{}", instance.detail());
         assert_eq!(apply(instance, &bad), Err(expected), "{}", instance.detail());
-        assert!(instance.detail().contains(detail), "`{}` does not say `{detail}`", instance.detail());
+        assert!(
+            instance.detail().contains(detail),
+            "`{}` does not say `{detail}`",
+            instance.detail()
+        );
     }
     assert_eq!(apply(instance, &good).as_ref(), Ok(&good), "{}", instance.detail());
 }
@@ -236,7 +255,10 @@ fn a_trap_ends_the_call_and_not_the_instance() {
     trap("(i32.load (i32.const -1))", "out of bounds");
     trap("(call $apply (local.get $at) (local.get $len))", "call stack exhausted");
     // A page at a time until the host says no.
-    trap("(loop $more (drop (memory.grow (i32.const 1))) (br $more)) (unreachable)", "memory");
+    trap(
+        "(loop $more (drop (memory.grow (i32.const 1))) (br $more)) (unreachable)",
+        "memory",
+    );
     // The result lies outside the memory, or where no result can lie.
     trap("(i32.const -4)", "");
     trap("(i32.const 65532)", "");
@@ -264,7 +286,10 @@ fn a_frame_that_lies_is_refused() {
     let output = |words: Vec<u64>, detail: &str| check(&answers(words), CallError::Output, detail);
     output(Vec::new(), "");
     output(vec![0; 4], "");
-    output(frame(&[&numbers(BAD_ROWS - 1)], BAD_ROWS - 1), "12 rows came back for 13");
+    output(
+        frame(&[&numbers(BAD_ROWS - 1)], BAD_ROWS - 1),
+        "12 rows came back for 13",
+    );
     output(frame(&[], BAD_ROWS), "");
     output(frame(&[&numbers(BAD_ROWS), &numbers(BAD_ROWS)], BAD_ROWS), "");
     let mut integers = Column::new(ColumnType::I64);
@@ -272,7 +297,10 @@ fn a_frame_that_lies_is_refused() {
     output(frame(&[&integers], BAD_ROWS), "");
     let mut missing = Column::new(ColumnType::F64);
     (0..BAD_ROWS).for_each(|_| missing.push_null());
-    output(frame(&[&missing], BAD_ROWS), "output `x` has missing values and is declared without");
+    output(
+        frame(&[&missing], BAD_ROWS),
+        "output `x` has missing values and is declared without",
+    );
     let changed = |word: usize, bits: u64| {
         let mut words = bad_frame();
         words[word] ^= bits;
@@ -283,7 +311,6 @@ fn a_frame_that_lies_is_refused() {
     output(changed(1, 1 << 40), "");
     output(changed(1, 0x00ff_fff0), "");
     output(changed(2, 1 << 8), "");
-    output(changed(2, 1 << 9), "");
     output(changed(2, 1 << 20), "");
     output(changed(3, 1 << 32), "");
     output(changed(3, 1 << 62), "");
@@ -309,13 +336,40 @@ fn a_list_outside_the_memory_is_refused() {
     list(OUTPUT, u32::MAX);
     list(OUTPUT + 4, 1);
     // Neither ok nor err.
-    check(&Guest { result: [2, OUTPUT, 0, 0], ..Guest::default() }, CallError::Trap, "");
+    check(
+        &Guest {
+            result: [2, OUTPUT, 0, 0],
+            ..Guest::default()
+        },
+        CallError::Trap,
+        "",
+    );
     // An error whose case does not exist, and one whose message is not text.
-    check(&Guest { result: [1, 9, TEXT, 1], ..Guest::default() }, CallError::Trap, "");
-    let guest = Guest { result: [1, 0, OUTPUT, 8], ..answers(vec![u64::MAX]) };
-    let guest = Guest { result: [1, 0, OUTPUT, 8], ..guest };
+    check(
+        &Guest {
+            result: [1, 9, TEXT, 1],
+            ..Guest::default()
+        },
+        CallError::Trap,
+        "",
+    );
+    let guest = Guest {
+        result: [1, 0, OUTPUT, 8],
+        ..answers(vec![u64::MAX])
+    };
+    let guest = Guest {
+        result: [1, 0, OUTPUT, 8],
+        ..guest
+    };
     check(&guest, CallError::Trap, "");
-    check(&Guest { result: [1, 0, TEXT, 5], ..Guest::default() }, CallError::Refused, "frame: guest");
+    check(
+        &Guest {
+            result: [1, 0, TEXT, 5],
+            ..Guest::default()
+        },
+        CallError::Refused,
+        "frame: guest",
+    );
 }
 
 #[test]
@@ -330,7 +384,12 @@ fn texts_are_checked() {
     // Two words of header and two of directory; offsets are half words; the bytes come last.
     let offsets = 4;
     let text = words.len() - 1;
-    for (word, bits) in [(text, 0x80), (offsets, 1), (offsets, 1 << 63), (offsets + 3, 0xffff_0000)] {
+    for (word, bits) in [
+        (text, 0x80),
+        (offsets, 1),
+        (offsets, 1 << 63),
+        (offsets + 3, 0xffff_0000),
+    ] {
         let mut words = words.clone();
         words[word] ^= bits;
         check(&guest(&words), CallError::Output, "");
@@ -339,17 +398,32 @@ fn texts_are_checked() {
     assert_eq!(apply(&mut instance, &texts), Ok(texts));
 }
 
+/// A scalar answers for every row.
+#[test]
+fn a_scalar_is_an_answer() {
+    let seven = Column::scalar(ColumnType::F64, Value::F64(7.0)).expect("a scalar");
+    let mut instance = answers(frame(&[&seven], BAD_ROWS)).instance(LIMITS);
+    let output = apply(&mut instance, &numbers(BAD_ROWS)).expect("a frame like any other");
+    assert_eq!(output.rows(), BAD_ROWS);
+    assert!((0..BAD_ROWS).all(|row| output.value(row) == Value::F64(7.0)));
+}
+
 /// A component may move NaNs about without computing; what the host hands on is canonical all the same.
 #[test]
 fn every_nan_is_canonical() {
     let mut words = bad_frame();
-    for (word, bits) in words[4..].iter_mut().zip([0x7ff8_0000_0000_0001, 0xfff8_0000_0000_0000, 0x7ff0_0000_0000_0001]) {
+    for (word, bits) in words[4..]
+        .iter_mut()
+        .zip([0x7ff8_0000_0000_0001, 0xfff8_0000_0000_0000, 0x7ff0_0000_0000_0001])
+    {
         *word = bits;
     }
     let mut instance = answers(words).instance(LIMITS);
     let output = apply(&mut instance, &numbers(BAD_ROWS)).expect("NaN is a number like any other");
     for row in 0..3 {
-        let Value::F64(value) = output.value(row) else { panic!("row {row}") };
+        let Value::F64(value) = output.value(row) else {
+            panic!("row {row}")
+        };
         assert_eq!(value.to_bits(), 0x7ff8_0000_0000_0000);
     }
     assert_eq!(output.value(3), Value::F64(3.0));
@@ -368,7 +442,12 @@ fn a_result_is_read_before_it_is_freed() {
     };
     let mut instance = guest.instance(LIMITS);
     for rows in [0, 1, 2, 20] {
-        assert_eq!(apply(&mut instance, &numbers(rows)), Ok(numbers(rows)), "{}", instance.detail());
+        assert_eq!(
+            apply(&mut instance, &numbers(rows)),
+            Ok(numbers(rows)),
+            "{}",
+            instance.detail()
+        );
     }
 }
 
@@ -383,23 +462,63 @@ fn what_cannot_be_loaded_is_not() {
         ..Guest::default()
     };
     refused(&describe("(unreachable)"), "it does not describe itself");
-    refused(&describe("(loop $forever (br $forever))"), "it does not describe itself");
+    refused(
+        &describe("(loop $forever (br $forever))"),
+        "it does not describe itself",
+    );
     // A name that is not text, and a column type that there is not.
-    refused(&describe(&format!("(i32.store8 (i32.const {TEXT}) (i32.const 255))")), "it does not describe itself");
-    refused(&Guest { case: 99, ..Guest::default() }, "it does not describe itself");
+    refused(
+        &describe(&format!("(i32.store8 (i32.const {TEXT}) (i32.const 255))")),
+        "it does not describe itself",
+    );
+    refused(
+        &Guest {
+            case: 99,
+            ..Guest::default()
+        },
+        "it does not describe itself",
+    );
     // Vectors have lengths, names have letters, and there are outputs.
-    refused(&Guest { case: 7, ..Guest::default() }, "`x` is a vector of length 0");
-    refused(&describe(&format!("(i32.store offset=4 (i32.const {COLUMNS}) (i32.const 0))")), "`` is no name for one of the");
-    refused(&describe(&format!("(i32.store offset=44 (i32.const {DESCRIPTOR}) (i32.const 0))")), "it has no outputs");
-    refused(&describe(&format!("(i32.store offset=44 (i32.const {DESCRIPTOR}) (i32.const -1))")), "it does not describe itself");
+    refused(
+        &Guest {
+            case: 7,
+            ..Guest::default()
+        },
+        "`x` is a vector of length 0",
+    );
+    refused(
+        &describe(&format!("(i32.store offset=4 (i32.const {COLUMNS}) (i32.const 0))")),
+        "`` is no name for one of the",
+    );
+    refused(
+        &describe(&format!("(i32.store offset=44 (i32.const {DESCRIPTOR}) (i32.const 0))")),
+        "it has no outputs",
+    );
+    refused(
+        &describe(&format!(
+            "(i32.store offset=44 (i32.const {DESCRIPTOR}) (i32.const -1))"
+        )),
+        "it does not describe itself",
+    );
     // More memory at the start than a call may have.
-    refused(&Guest { pages: 1_000, ..Guest::default() }, "");
+    refused(
+        &Guest {
+            pages: 1_000,
+            ..Guest::default()
+        },
+        "",
+    );
 }
 
 /// A module whose start needs more than the limits of a call cannot be instantiated within them.
 #[test]
 fn an_instance_keeps_to_its_memory() {
-    let module = Guest { pages: 8, ..Guest::default() }.load().expect("8 pages are few");
+    let module = Guest {
+        pages: 8,
+        ..Guest::default()
+    }
+    .load()
+    .expect("8 pages are few");
     let limits = |memory_bytes| CallLimits { memory_bytes, ..LIMITS };
     module.instantiate(limits(8 << 16)).expect("it fits exactly");
     let error = module.instantiate(limits((8 << 16) - 1)).expect_err("it does not fit");

@@ -80,13 +80,7 @@ impl Random {
     /// A time in `[from, to)`, now and then on a boundary or beside one.
     fn time(&mut self, from: i64, to: i64) -> i64 {
         let time = from + (self.below(1 << 30) * (1 << 30) + self.below(1 << 30)) % (to - from);
-        let hop = [
-            1,
-            1,
-            5 * MICROS_PER_MINUTE,
-            MICROS_PER_HOUR,
-            MICROS_PER_DAY,
-        ][self.below(5) as usize];
+        let hop = [1, 1, 5 * MICROS_PER_MINUTE, MICROS_PER_HOUR, MICROS_PER_DAY][self.below(5) as usize];
         (time - time % hop + [0, 0, 0, 1, -1][self.below(5) as usize]).clamp(from, to - 1)
     }
 
@@ -163,7 +157,11 @@ impl Log {
         for _ in 0..rows {
             // A request has several candidates, and some rows come twice.
             if let Some(last) = spine.last().filter(|_| !random.one_in(4)).cloned() {
-                let item = if random.one_in(8) { last.item } else { Some(random.below(ITEMS + 2)) };
+                let item = if random.one_in(8) {
+                    last.item
+                } else {
+                    Some(random.below(ITEMS + 2))
+                };
                 spine.push(Row { item, ..last });
                 continue;
             }
@@ -187,10 +185,17 @@ impl Log {
 
     /// A project of the log.
     pub fn fixture(&self) -> Fixture {
-        let known_at = if self.has_known_at { "known_at = \"known_at\"" } else { "" };
+        let known_at = if self.has_known_at {
+            "known_at = \"known_at\""
+        } else {
+            ""
+        };
         Fixture::new(
             &PROJECT.replace("KNOWN_AT", known_at),
-            &[("impressions.csv", &self.impressions_csv()), ("items.csv", &self.items_csv())],
+            &[
+                ("impressions.csv", &self.impressions_csv()),
+                ("items.csv", &self.items_csv()),
+            ],
         )
     }
 
@@ -198,7 +203,13 @@ impl Log {
         let mut csv = "time,known_at,item_id,segment,click\n".to_owned();
         for row in &self.impressions {
             let click = row.clicked.map(u8::from);
-            let cells = [cell(Some(row.time)), cell(row.known_at), cell(row.item), text(&row.segment), cell(click)];
+            let cells = [
+                cell(Some(row.time)),
+                cell(row.known_at),
+                cell(row.item),
+                text(&row.segment),
+                cell(click),
+            ];
             csv += &cells.join(",");
             csv.push('\n');
         }
@@ -209,7 +220,13 @@ impl Log {
         let mut csv = "time,known_at,item_id,price,category\n".to_owned();
         for row in &self.items {
             let price = row.price.map(|cents| format!("{:?}", cents as f64 / 100.0));
-            let cells = [cell(Some(row.time)), cell(row.known_at), cell(row.item), cell(price), text(&row.category)];
+            let cells = [
+                cell(Some(row.time)),
+                cell(row.known_at),
+                cell(row.item),
+                cell(price),
+                text(&row.category),
+            ];
             csv += &cells.join(",");
             csv.push('\n');
         }
@@ -265,12 +282,14 @@ impl Log {
             .impressions
             .iter()
             .filter(|event| {
-                is_of(event)
-                    && event.time < seen_at
-                    && event.known_at.is_none_or(|known_at| known_at <= seen_at)
+                is_of(event) && event.time < seen_at && event.known_at.is_none_or(|known_at| known_at <= seen_at)
             })
             .collect();
-        let status = if visible.is_empty() { Status::NotFound } else { Status::Present };
+        let status = if visible.is_empty() {
+            Status::NotFound
+        } else {
+            Status::Present
+        };
         for (_, length, hop) in WINDOWS {
             let tail = (row.time - length).div_euclid(hop) * hop;
             let window = || visible.iter().filter(|event| event.time >= tail);
@@ -293,7 +312,12 @@ pub struct Naive<'a> {
 pub fn spine_csv(rows: &[Row]) -> String {
     let mut csv = "time,item_id,segment,position\n".to_owned();
     for row in rows {
-        let cells = [cell(Some(row.time)), cell(row.item), text(&row.segment), cell(row.position)];
+        let cells = [
+            cell(Some(row.time)),
+            cell(row.item),
+            text(&row.segment),
+            cell(row.position),
+        ];
         csv += &cells.join(",");
         csv.push('\n');
     }

@@ -23,7 +23,9 @@ fn serve_row<'a>(service: &Service, session: &'a mut Session, set: &TrainingSet,
     let mut request = service.request(set.spine.times[row]);
     let value = |slot: usize| set.evaluation.columns[slot].value(row);
     for (index, field) in plan.request.iter().enumerate() {
-        request.set(&field.name, value(index + 1)).expect("a field of the service");
+        request
+            .set(&field.name, value(index + 1))
+            .expect("a field of the service");
     }
     if !plan.candidate.is_empty() {
         let first = plan.request.len() + 1;

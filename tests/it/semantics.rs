@@ -127,7 +127,12 @@ fn check(project: &str, files: &[(&str, &str)], rows: &[(i64, Option<&str>, &str
             statuses => statuses.to_vec(),
         };
         let expected = (values, statuses);
-        assert_eq!(computed[index], expected, "backfill, row {index}, {user:?} at {}", EventTime(*time));
+        assert_eq!(
+            computed[index],
+            expected,
+            "backfill, row {index}, {user:?} at {}",
+            EventTime(*time)
+        );
     }
     let mut hosts: BTreeMap<i64, Host> = BTreeMap::new();
     for (index, (time, user, _, _)) in rows.iter().enumerate() {
@@ -162,7 +167,8 @@ fn a_window_holds_its_tail_and_not_its_end() {
         ("before_1d_tail", noon - MICROS_PER_DAY - 1),
     ];
     let mut csv = "user,event_time,clicked\n".to_owned();
-    rows.iter().for_each(|(user, time)| csv += &format!("{user},{time},1\n"));
+    rows.iter()
+        .for_each(|(user, time)| csv += &format!("{user},{time},1\n"));
     // Without a prior, no impression in the window is 0 / 0: missing.
     let no_ctr: &[Status] = &[Status::Present, Status::Present, Status::Present, Status::Null];
     let no_row: &[Status] = NOT_FOUND;
@@ -215,7 +221,14 @@ fn a_row_is_seen_from_its_time_and_lives_its_ttl_out() {
 /// Versions of one time: the greatest bytes win, column by column, whatever the order of the file; a missing value is least.
 #[test]
 fn ties_are_broken_by_the_rows_themselves() {
-    let rows = ["u1,{},3,9.0", "u1,{},4,-1.0", "u1,{},4,", "u1,{},,99.0", "u2,{},-5,0.0", "u2,{},-5,-0.0"];
+    let rows = [
+        "u1,{},3,9.0",
+        "u1,{},4,-1.0",
+        "u1,{},4,",
+        "u1,{},,99.0",
+        "u2,{},-5,0.0",
+        "u2,{},-5,-0.0",
+    ];
     let header = "user,event_time,purchases,spent";
     for order in [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [1, 5, 0, 3, 2, 4]] {
         let lines = order.map(|row: usize| rows[row].replace("{}", &DAY.to_string()));
@@ -229,10 +242,16 @@ fn ties_are_broken_by_the_rows_themselves() {
             ],
         );
         let fixture = Fixture::new(&table_project(""), &[("rows.csv", &csv)]);
-        fs::write(fixture.path("spine.csv"), format!("time,user\n{DAY},u1\n{DAY},u2\n{DAY},u3\n"))
-            .expect("a file in the fixture");
+        fs::write(
+            fixture.path("spine.csv"),
+            format!("time,user\n{DAY},u1\n{DAY},u2\n{DAY},u3\n"),
+        )
+        .expect("a file in the fixture");
         let set = fixture.compute("model", "spine.csv", None);
-        assert_eq!(set.ties["user_stats"], 2, "both users' values were chosen by the row bytes alone");
+        assert_eq!(
+            set.ties["user_stats"], 2,
+            "both users' values were chosen by the row bytes alone"
+        );
     }
 }
 
@@ -292,7 +311,11 @@ fn golden_purchases() {
         let rows: Vec<(i64, Option<&str>, &str, &[Status])> = (0..3)
             .map(|row| {
                 let (time, user) = purchases[row];
-                if alive[row] { (time, user, all[row], PRESENT) } else { (time, user, "- -", EXPIRED) }
+                if alive[row] {
+                    (time, user, all[row], PRESENT)
+                } else {
+                    (time, user, "- -", EXPIRED)
+                }
             })
             .collect();
         check(&table_project(ttl), &[("rows.csv", features)], &rows);

@@ -74,13 +74,26 @@ fn code_of(text: &str) -> String {
 }
 
 fn has_word(code: &str, word: &str) -> bool {
-    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|found| found == word)
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .any(|found| found == word)
 }
 
-/// The names of the crates that `package` is made of, itself included.
+/// The names of the crates that `package` is made of, itself included and macros apart, which run where it is built.
 fn tree(package: &str, options: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "-p", package, "-e", "normal", "--prefix", "none", "--offline", "--locked", "-f", "{p}"])
+        .args([
+            "tree",
+            "-p",
+            package,
+            "-e",
+            "normal,no-proc-macro",
+            "--prefix",
+            "none",
+            "--offline",
+            "--locked",
+            "-f",
+            "{p}",
+        ])
         .args(options)
         .current_dir(root())
         .output()
@@ -113,18 +126,41 @@ fn crates_stand_on_those_below_them() {
     let frame: BTreeSet<String> = ["bytemuck", "unskew-frame"].map(str::to_owned).into();
     assert_eq!(tree("unskew-frame", &[]), frame);
     assert_without("unskew-snapshot", &["wasmtime*", "arrow*", "parquet"]);
-    // What is embedded in a serving process runs code and compiles none.
+    // What is embedded in a serving process runs code and compiles none. (The engine takes three collections from the
+    // compiler's family: cranelift-bforest, -bitset and -entity.)
     assert_without(
         "unskew",
         &[
-            "cranelift*", "wasmtime-internal-cranelift", "winch*", "arrow*", "parquet", "tokio", "clap", "wit-component",
-            "wit-parser", "wasmparser-*",
+            "cranelift-codegen*",
+            "cranelift-frontend",
+            "cranelift-native",
+            "wasmtime-internal-cranelift",
+            "winch*",
+            "regalloc2",
+            "arrow*",
+            "parquet",
+            "tokio",
+            "clap",
+            "wit-component",
+            "wit-parser",
+            "wat",
+            "wast",
         ],
     );
-    assert_without("unskew-guest", &["wasmtime*", "unskew", "unskew-snapshot", "serde", "rkyv"]);
+    assert_without(
+        "unskew-guest",
+        &["wasmtime*", "unskew", "unskew-snapshot", "serde", "rkyv"],
+    );
 
     // Each may stand on those before it.
-    let layers = ["unskew-frame", "unskew-snapshot", "unskew", "unskew-registry", "unskew-batch", "unskew-cli"];
+    let layers = [
+        "unskew-frame",
+        "unskew-snapshot",
+        "unskew",
+        "unskew-registry",
+        "unskew-batch",
+        "unskew-cli",
+    ];
     for (index, package) in layers.iter().enumerate() {
         assert_without(package, &layers[index + 1..]);
         let below = tree(package, &["--depth", "1"]);
@@ -142,9 +178,13 @@ fn unsafe_code_is_where_it_is_expected() {
     for path in rust_files() {
         let text = read(&path);
         let is_expected = ["expect(", "allow(", "warn("].iter().any(|level| {
-            code_of(&text).contains(&format!("{level}unsafe_code")) || code_of(&text).contains(&format!("{level}\n    unsafe_code"))
+            code_of(&text).contains(&format!("{level}unsafe_code"))
+                || code_of(&text).contains(&format!("{level}\n    unsafe_code"))
         });
-        assert!(!is_expected || UNSAFE_FILES.contains(&path.as_str()), "{path} switches the lint off");
+        assert!(
+            !is_expected || UNSAFE_FILES.contains(&path.as_str()),
+            "{path} switches the lint off"
+        );
     }
 }
 
@@ -162,24 +202,34 @@ fn the_scan_for_unsafe_sees_through_comments_and_strings() {
 #[test]
 fn the_engine_names_its_version() {
     let lock = read("Cargo.lock");
-    let package = lock.split("[[package]]").find(|package| package.contains("\nname = \"wasmtime\"\n"));
+    let package = lock
+        .split("[[package]]")
+        .find(|package| package.contains("\nname = \"wasmtime\"\n"));
     let version = package
         .and_then(|package| package.lines().find_map(|line| line.strip_prefix("version = ")))
         .expect("the engine is in Cargo.lock")
         .trim_matches('"');
     let settings = unskew::settings();
-    assert!(settings.lines().any(|line| line == format!("wasmtime {version}")), "{settings}");
+    assert!(
+        settings.lines().any(|line| line == format!("wasmtime {version}")),
+        "{settings}"
+    );
 }
 
 #[test]
 fn files_are_short() {
     for path in rust_files() {
-        let is_ours = ["host/", "guest-sdk/", "wit/", "transforms/"].iter().any(|start| path.starts_with(start));
+        let is_ours = ["host/", "guest-sdk/", "wit/", "transforms/"]
+            .iter()
+            .any(|start| path.starts_with(start));
         if !is_ours || is_test(&path) {
             continue;
         }
         let lines = read(&path).lines().count();
-        assert!(lines <= MAX_LINES, "{path} has {lines} lines, more than {MAX_LINES}: split it");
+        assert!(
+            lines <= MAX_LINES,
+            "{path} has {lines} lines, more than {MAX_LINES}: split it"
+        );
     }
 }
 
@@ -187,7 +237,9 @@ fn files_are_short() {
 fn nothing_is_left_to_do() {
     // Written apart, so that this file has none of them.
     let forbidden = ["todo", "unimplemented"].map(|name| format!("{name}!")).into_iter();
-    let forbidden: Vec<String> = forbidden.chain(["ignore", "should_panic"].map(|name| format!("#[{name}"))).collect();
+    let forbidden: Vec<String> = forbidden
+        .chain(["ignore", "should_panic"].map(|name| format!("#[{name}")))
+        .collect();
     for path in rust_files() {
         let code = code_of(&read(&path));
         let found: Vec<&String> = forbidden.iter().filter(|word| code.contains(word.as_str())).collect();
@@ -197,7 +249,10 @@ fn nothing_is_left_to_do() {
 
 #[test]
 fn crates_take_the_lints_of_the_workspace() {
-    let manifests: Vec<String> = files().into_iter().filter(|path| path.ends_with("/Cargo.toml")).collect();
+    let manifests: Vec<String> = files()
+        .into_iter()
+        .filter(|path| path.ends_with("/Cargo.toml"))
+        .collect();
     assert!(manifests.len() > 10, "{manifests:?}");
     for path in manifests {
         let manifest = read(&path);
@@ -213,7 +268,9 @@ fn crates_take_the_lints_of_the_workspace() {
 /// The targets of the links of a Markdown text.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    targets.map(|target| target.split('#').next().unwrap_or_default().to_owned()).collect()
+    targets
+        .map(|target| target.split('#').next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 #[test]
@@ -224,7 +281,10 @@ fn links_between_documents_lead_somewhere() {
             if link.is_empty() || link.contains("://") || link.starts_with("mailto:") {
                 continue;
             }
-            assert!(directory.join(&link).exists(), "{path} links to {link}, which is not there");
+            assert!(
+                directory.join(&link).exists(),
+                "{path} links to {link}, which is not there"
+            );
         }
     }
 }

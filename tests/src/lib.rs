@@ -9,12 +9,16 @@ use std::time::Duration;
 use tempfile::TempDir;
 use unskew::{CallLimits, Digest, Host, HostOptions, Module, Runtime, SnapshotEntry, Store};
 use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, TrainingSet, compute, materialize};
-use unskew_registry::{BuildOptions, Draft, build_component, commit, compile, load_modules, module_entries, put_snapshot};
+use unskew_registry::{
+    BuildOptions, Draft, build_component, commit, compile, load_modules, module_entries, put_snapshot,
+};
 use unskew_snapshot::EventTime;
 
 /// The repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests lie in the repository")
 }
 
 /// The component of `transforms/<name>`, built once a process.

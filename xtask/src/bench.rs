@@ -64,7 +64,8 @@ struct Case {
 
 impl Case {
     fn read(estimates: &Path) -> Option<Self> {
-        let benchmark: Value = serde_json::from_slice(&fs::read(estimates.with_file_name("benchmark.json")).ok()?).ok()?;
+        let benchmark: Value =
+            serde_json::from_slice(&fs::read(estimates.with_file_name("benchmark.json")).ok()?).ok()?;
         let estimates: Value = serde_json::from_slice(&fs::read(estimates).ok()?).ok()?;
         Some(Self {
             group: benchmark["group_id"].as_str()?.to_owned(),

@@ -69,12 +69,22 @@ fn test() -> Result<(), String> {
 fn ci() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"])?;
     test()?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
     // Alone, because the features of a workspace's packages are unified and hide what a package lacks.
     for package in ["unskew-frame", "unskew-guest", "unskew-snapshot", "unskew"] {
         cargo(&["test", "--package", package, "--locked"])?;
     }
-    run(root_command("cargo").args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    run(root_command("cargo")
+        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn transforms(out: &Path) -> Result<(), String> {
@@ -87,7 +97,17 @@ fn transforms(out: &Path) -> Result<(), String> {
     let out = out.to_string_lossy().into_owned();
     for path in crates {
         let path = path.to_string_lossy().into_owned();
-        cargo(&["run", "--quiet", "--package", "unskew-cli", "--", "build", &path, "--out", &out])?;
+        cargo(&[
+            "run",
+            "--quiet",
+            "--package",
+            "unskew-cli",
+            "--",
+            "build",
+            &path,
+            "--out",
+            &out,
+        ])?;
     }
     Ok(())
 }

@@ -18,9 +18,18 @@ pub fn wasm_toolchain() -> Result<(), String> {
         return Ok(());
     }
     if Path::new("/usr/bin/apt-get").exists() {
-        let apt = |arguments: &[&str]| run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-        let installed = apt(&["update", "-qq"])
-            .and_then(|()| apt(&[&["install", "-y", "-qq", "--no-install-recommends"], &DEBIAN_PACKAGES[..]].concat()));
+        let apt = |arguments: &[&str]| {
+            run(Command::new("apt-get")
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"))
+        };
+        let installed = apt(&["update", "-qq"]).and_then(|()| {
+            apt(&[
+                &["install", "-y", "-qq", "--no-install-recommends"],
+                &DEBIAN_PACKAGES[..],
+            ]
+            .concat())
+        });
         if installed.is_ok() && has_debian_packages() {
             return Ok(());
         }
@@ -34,8 +43,12 @@ pub fn wasm_toolchain() -> Result<(), String> {
 }
 
 fn has_rustup_target() -> bool {
-    let output = root_command("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
-    output.is_ok_and(|output| output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+    let output = root_command("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    output.is_ok_and(|output| {
+        output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+    })
 }
 
 fn has_debian_packages() -> bool {

@@ -46,9 +46,7 @@ impl Queries<'_> {
         let at = self
             .freeze_at
             .map_or(self.times[row], |freeze_at| freeze_at.min(self.times[row]));
-        self.keys[row]
-            .as_ref()
-            .map_or(0, |key| log.index.visible(key, at))
+        self.keys[row].as_ref().map_or(0, |key| log.index.visible(key, at))
     }
 }
 
@@ -75,10 +73,7 @@ pub(crate) fn read_history(
         queries,
         instance,
         call: Call::new(log, queries),
-        done: outputs
-            .iter()
-            .map(|column_type| Column::new(*column_type))
-            .collect(),
+        done: outputs.iter().map(|column_type| Column::new(*column_type)).collect(),
         order: Vec::with_capacity(queries.keys.len()),
     };
     for (key, mut rows) in groups {
@@ -98,11 +93,7 @@ pub(crate) fn fold_states(
 ) -> Result<(), FoldError> {
     for (key, events) in log.index.groups() {
         let visible = &events[..log.index.visible(key, watermark)];
-        let Some(last) = visible
-            .iter()
-            .map(|row| log.table.event_time()[*row as usize])
-            .max()
-        else {
+        let Some(last) = visible.iter().map(|row| log.table.event_time()[*row as usize]).max() else {
             continue;
         };
         let state = fold_events(log, None, visible, instance)?;
@@ -166,9 +157,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Queues the queries of one entity, in the order of time.
     fn entity(&mut self, key: Option<&EntityKey>, rows: &[u32]) -> Result<(), CallError> {
-        let events = key
-            .and_then(|key| self.log.index.group(key))
-            .unwrap_or_default();
+        let events = key.and_then(|key| self.log.index.group(key)).unwrap_or_default();
         let call_rows = self.log.call_rows;
         let (mut state, mut base, mut row) = (None, 0, 0);
         while row < rows.len() {
@@ -189,14 +178,11 @@ impl Run<'_> {
                 if visible > call_rows {
                     break;
                 }
-                self.call
-                    .push_query(self.queries, index, rows[row], visible);
+                self.call.push_query(self.queries, index, rows[row], visible);
                 seen = visible;
                 row += 1;
             }
-            self.call
-                .events
-                .push(self.log, index, &events[base..base + seen]);
+            self.call.events.push(self.log, index, &events[base..base + seen]);
         }
         Ok(())
     }
@@ -322,10 +308,7 @@ impl EventColumns {
     }
 
     fn columns(&self) -> Vec<&Column> {
-        [&self.states, &self.times]
-            .into_iter()
-            .chain(&self.columns)
-            .collect()
+        [&self.states, &self.times].into_iter().chain(&self.columns).collect()
     }
 }
 

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeListBuilder, Float32Builder,
-    Float64Builder, Int64Builder, StringBuilder, StringDictionaryBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeListBuilder, Float32Builder, Float64Builder, Int64Builder,
+    StringBuilder, StringDictionaryBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Int8Type};
 use unskew_frame::{Column, ColumnType, ColumnView};
@@ -46,14 +45,12 @@ pub fn column_to_array(column: &Column, rows: usize) -> ArrayRef {
         }
         ColumnType::Bool => {
             let mut builder = BooleanBuilder::with_capacity(rows);
-            present(view, rows)
-                .for_each(|row| builder.append_option(row.map(|row| view.bool(row))));
+            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.bool(row))));
             Arc::new(builder.finish())
         }
         ColumnType::Timestamp => {
             let mut builder = TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(UTC);
-            present(view, rows)
-                .for_each(|row| builder.append_option(row.map(|row| view.timestamp(row))));
+            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.timestamp(row))));
             Arc::new(builder.finish())
         }
         ColumnType::String => {
@@ -63,8 +60,7 @@ pub fn column_to_array(column: &Column, rows: usize) -> ArrayRef {
         }
         ColumnType::Bytes => {
             let mut builder = BinaryBuilder::with_capacity(rows, 0);
-            present(view, rows)
-                .for_each(|row| builder.append_option(row.map(|row| view.bytes(row))));
+            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.bytes(row))));
             Arc::new(builder.finish())
         }
         ColumnType::Vector(len) => vectors_to_array(view, len, rows),
@@ -145,8 +141,7 @@ fn present(view: ColumnView<'_>, rows: usize) -> impl Iterator<Item = Option<usi
 fn vectors_to_array(view: ColumnView<'_>, len: u32, rows: usize) -> ArrayRef {
     // `MAX_VECTOR_LEN` is far below the greatest i32.
     let element = Field::new("item", DataType::Float32, true);
-    let mut builder =
-        FixedSizeListBuilder::new(Float32Builder::new(), len.cast_signed()).with_field(element);
+    let mut builder = FixedSizeListBuilder::new(Float32Builder::new(), len.cast_signed()).with_field(element);
     for row in present(view, rows) {
         match row {
             Some(row) => builder.values().append_slice(view.vector(row)),

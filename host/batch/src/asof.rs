@@ -133,18 +133,13 @@ impl AsOfIndex {
     }
 
     fn last_visible(&self, group: Range<usize>, at: EventTime) -> Option<usize> {
-        let happened = self.event_time[group.clone()]
-            .partition_point(|event_time| is_visible(*event_time, None, at));
+        let happened = self.event_time[group.clone()].partition_point(|event_time| is_visible(*event_time, None, at));
         let end = group.start + happened;
         if self.known_at.is_empty() {
             return (happened > 0).then(|| end - 1);
         }
         let position = self.known_from.last_not_after(group.start..end, at)?;
-        debug_assert!(is_visible(
-            self.event_time[position],
-            self.known_at[position],
-            at
-        ));
+        debug_assert!(is_visible(self.event_time[position], self.known_at[position], at));
         Some(position)
     }
 }

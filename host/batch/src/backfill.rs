@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unskew::{
-    CallLimits, Descriptor, Digest, EvaluateError, Evaluation, Instances, InstantiateError, Module,
-    Plan, ResolveError, ViewRead,
+    CallLimits, Descriptor, Digest, EvaluateError, Evaluation, Instances, InstantiateError, Module, Plan, ResolveError,
+    ViewRead,
 };
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{EntityKey, EventTime, Status};
@@ -153,7 +153,8 @@ pub fn compute(
 /// The columns of the spine come first, by their own names, then the features by theirs.
 ///
 /// # Errors
-/// See [`BackfillError`]. Nothing is left at `path` that was not there before.
+/// See [`BackfillError`]. Nothing is left at `path` that was not there before, unless it is the manifest that cannot be
+/// written: the training set is whole then, and lacks it.
 pub fn backfill(
     project: &Project,
     modules: &BTreeMap<String, Module>,
@@ -162,18 +163,9 @@ pub fn backfill(
     progress: impl FnMut(Progress<'_>),
 ) -> Result<(TrainingSet, OutputFile), BackfillError> {
     let set = compute(project, modules, options, progress)?;
-    let output = write_columns(
-        path,
-        set.spine.rows(),
-        &set.output_columns(options),
-        options.output,
-    )?;
+    let output = write_columns(path, set.spine.rows(), &set.output_columns(options), options.output)?;
     let manifest = set.manifest(modules, options, &output);
-    crate::output::write_json(
-        &manifest_path(path),
-        &manifest,
-        OutputOptions { overwrite: true },
-    )?;
+    crate::output::write_json(&manifest_path(path), &manifest, OutputOptions { overwrite: true })?;
     Ok((set, output))
 }
 
@@ -216,9 +208,7 @@ impl TrainingSet {
         let keys: Vec<Option<EntityKey>> = (0..self.spine.rows())
             .map(|row| {
                 let mut key = EntityKey::default();
-                self.evaluation
-                    .entity_key(&step, row, &mut key)
-                    .then_some(key)
+                self.evaluation.entity_key(&step, row, &mut key).then_some(key)
             })
             .collect();
         match &step.read {
@@ -230,9 +220,7 @@ impl TrainingSet {
                     let column = &mut self.evaluation.columns[*slot];
                     for row in &joined.rows {
                         match row {
-                            Some(row) => {
-                                column.extend_from(source.view(), *row as usize..*row as usize + 1)
-                            }
+                            Some(row) => column.extend_from(source.view(), *row as usize..*row as usize + 1),
                             None => column.push_null(),
                         }
                     }
@@ -247,10 +235,7 @@ impl TrainingSet {
                 module,
             } => {
                 let log = table.event_log()?;
-                let inputs: Vec<&Column> = inputs
-                    .iter()
-                    .map(|slot| &self.evaluation.columns[*slot])
-                    .collect();
+                let inputs: Vec<&Column> = inputs.iter().map(|slot| &self.evaluation.columns[*slot]).collect();
                 let queries = Queries {
                     keys: &keys,
                     times: &self.spine.times,
@@ -265,13 +250,11 @@ impl TrainingSet {
                 let statuses = queries.statuses(&log);
                 if let Some(instance) = instances.view(index) {
                     let outputs =
-                        read_history(&log, &queries, instance, &types).map_err(|error| {
-                            EvaluateError::Call {
-                                step: step.view.clone(),
-                                module: module.clone(),
-                                error,
-                                detail: instance.detail().to_owned(),
-                            }
+                        read_history(&log, &queries, instance, &types).map_err(|error| EvaluateError::Call {
+                            step: step.view.clone(),
+                            module: module.clone(),
+                            error,
+                            detail: instance.detail().to_owned(),
                         })?;
                     for (slot, output) in slots.zip(outputs) {
                         self.evaluation.columns[slot] = output;
@@ -288,20 +271,16 @@ impl TrainingSet {
         instances: &mut Instances,
         progress: &mut impl FnMut(Progress<'_>),
     ) -> Result<(), BackfillError> {
-        let Some(first) = self
-            .plan
-            .transforms
-            .iter()
-            .map(|step| step.first_output)
-            .min()
-        else {
+        let Some(first) = self.plan.transforms.iter().map(|step| step.first_output).min() else {
             return Ok(());
         };
         let is_output = |slot: usize| {
             slot >= first
-                && self.plan.transforms.iter().any(|step| {
-                    (step.first_output..step.first_output + step.output_count).contains(&slot)
-                })
+                && self
+                    .plan
+                    .transforms
+                    .iter()
+                    .any(|step| (step.first_output..step.first_output + step.output_count).contains(&slot))
         };
         let rows = self.spine.rows();
         let mut chunk = Evaluation::new(&self.plan);
@@ -329,12 +308,7 @@ impl TrainingSet {
 
     fn output_columns(&self, options: &BackfillOptions) -> Vec<OutputColumn> {
         let rows = self.spine.rows();
-        let features: Vec<&str> = self
-            .plan
-            .features
-            .iter()
-            .map(|feature| feature.name.as_str())
-            .collect();
+        let features: Vec<&str> = self.plan.features.iter().map(|feature| feature.name.as_str()).collect();
         let mut columns = vec![(
             options.time_column.clone(),
             column_to_array(&self.evaluation.columns[0], rows),
@@ -386,11 +360,7 @@ impl TrainingSet {
             modules: self
                 .plan
                 .modules()
-                .filter_map(|name| {
-                    modules
-                        .get(name)
-                        .map(|module| (name.to_owned(), module.digest()))
-                })
+                .filter_map(|name| modules.get(name).map(|module| (name.to_owned(), module.digest())))
                 .collect(),
             ties: self.ties.clone(),
             engine: unskew::settings_digest(),

@@ -8,10 +8,7 @@ use unskew_snapshot::{EntityKey, KeyError, KeyPart, KeyType};
 ///
 /// # Panics
 /// If a column has fewer rows.
-pub fn entity_keys(
-    columns: &[&Column],
-    rows: usize,
-) -> Result<Vec<Option<EntityKey>>, EntityKeyError> {
+pub fn entity_keys(columns: &[&Column], rows: usize) -> Result<Vec<Option<EntityKey>>, EntityKeyError> {
     (0..rows)
         .map(|row| entity_key(columns, row).map_err(|source| EntityKeyError { row, source }))
         .collect()

@@ -48,9 +48,8 @@ impl EventIndex {
 
     /// The number of `key`'s events that are visible at `at`: they are the first of its [`group`](Self::group).
     pub fn visible(&self, key: &EntityKey, at: EventTime) -> usize {
-        self.group(key).map_or(0, |rows| {
-            rows.partition_point(|row| self.is_visible(*row, at))
-        })
+        self.group(key)
+            .map_or(0, |rows| rows.partition_point(|row| self.is_visible(*row, at)))
     }
 
     /// The table's rows of `key`'s events, in the order in which they become visible.
@@ -60,11 +59,8 @@ impl EventIndex {
 
     /// Every entity and its events, in the order of the keys' bytes.
     pub fn groups(&self) -> Vec<(&EntityKey, &[u32])> {
-        let mut groups: Vec<(&EntityKey, &[u32])> = self
-            .groups
-            .iter()
-            .map(|(key, rows)| (key, rows.as_slice()))
-            .collect();
+        let mut groups: Vec<(&EntityKey, &[u32])> =
+            self.groups.iter().map(|(key, rows)| (key, rows.as_slice())).collect();
         groups.sort_unstable_by_key(|(key, _)| *key);
         groups
     }

@@ -28,8 +28,8 @@ mod view;
 pub use array::{CastError, array_to_column, column_to_array, status_to_array};
 pub use asof::{AsOfIndex, Joined};
 pub use backfill::{
-    BackfillError, BackfillManifest, BackfillOptions, InputEntry, Progress, SEMANTICS_VERSION,
-    TrainingSet, backfill, compute, manifest_path,
+    BackfillError, BackfillManifest, BackfillOptions, InputEntry, Progress, SEMANTICS_VERSION, TrainingSet, backfill,
+    compute, manifest_path,
 };
 pub use entity_key::{EntityKeyError, entity_keys, key_column_type};
 pub use events::EventIndex;

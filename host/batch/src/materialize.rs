@@ -5,8 +5,8 @@ use unskew::catalog::Entity;
 use unskew::{CallLimits, Descriptor, EvaluateError, Kind, Module, STATE_FEATURE};
 use unskew_frame::{ColumnType, Value};
 use unskew_snapshot::{
-    DuplicateKeys, EventTime, FeatureColumn, KeyColumn, SnapshotSchema, SnapshotWriter, Ttl,
-    WriteOptions, Written, is_visible,
+    DuplicateKeys, EventTime, FeatureColumn, KeyColumn, SnapshotSchema, SnapshotWriter, Ttl, WriteOptions, Written,
+    is_visible,
 };
 
 use crate::aggregate::{FoldError, fold_states};

@@ -76,7 +76,9 @@ pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, options: Ou
         out.write_all(b"\n")?;
         out.flush()
     };
-    write_file(path, options, |file| write(file).map_err(|source| io_error(path, source)))?;
+    write_file(path, options, |file| {
+        write(file).map_err(|source| io_error(path, source))
+    })?;
     Ok(())
 }
 
@@ -87,9 +89,7 @@ fn write_file(
     write: impl FnOnce(&mut File) -> Result<(), WriteError>,
 ) -> Result<(u64, Digest), WriteError> {
     if !options.overwrite && path.symlink_metadata().is_ok() {
-        return Err(WriteError::Exists {
-            path: path.to_owned(),
-        });
+        return Err(WriteError::Exists { path: path.to_owned() });
     }
     let failed = |source| io_error(path, source);
     let directory = match path.parent() {
@@ -176,9 +176,7 @@ fn check_names(path: &Path, columns: &[OutputColumn]) -> Result<(), WriteError> 
     let mut names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     if names.first().is_some_and(|name| name.is_empty()) {
-        return Err(WriteError::NoName {
-            path: path.to_owned(),
-        });
+        return Err(WriteError::NoName { path: path.to_owned() });
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
@@ -189,11 +187,7 @@ fn check_names(path: &Path, columns: &[OutputColumn]) -> Result<(), WriteError> 
     }
 }
 
-fn record_batch(
-    path: &Path,
-    rows: usize,
-    columns: &[OutputColumn],
-) -> Result<RecordBatch, WriteError> {
+fn record_batch(path: &Path, rows: usize, columns: &[OutputColumn]) -> Result<RecordBatch, WriteError> {
     if let Some((column, array)) = columns.iter().find(|(_, array)| array.len() != rows) {
         return Err(WriteError::Rows {
             path: path.to_owned(),
@@ -208,8 +202,7 @@ fn record_batch(
         .map(|(name, array)| Field::new(name, array.data_type().clone(), true))
         .collect();
     let arrays = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-        .map_err(|error| parquet_error(path, &error))
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| parquet_error(path, &error))
 }
 
 fn write_parquet(path: &Path, batch: &RecordBatch, file: &mut File) -> Result<(), WriteError> {
@@ -255,9 +248,7 @@ fn rename(temporary: NamedTempFile, path: &Path, options: OutputOptions) -> Resu
     match renamed {
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(WriteError::Exists {
-                path: path.to_owned(),
-            })
+            Err(WriteError::Exists { path: path.to_owned() })
         }
         Err(error) => Err(WriteError::Io {
             path: path.to_owned(),

@@ -115,10 +115,8 @@ pub fn replay(
         let time = set.spine.times[start];
         let is_same = |row: usize| {
             set.spine.times[row] == time
-                && (1..=plan.request.len()).all(|slot| {
-                    set.evaluation.columns[slot].value(row)
-                        == set.evaluation.columns[slot].value(start)
-                })
+                && (1..=plan.request.len())
+                    .all(|slot| set.evaluation.columns[slot].value(row) == set.evaluation.columns[slot].value(start))
         };
         let end = match plan.candidate.is_empty() {
             true => start + 1,
@@ -143,7 +141,10 @@ pub fn replay(
         observe(Moment::Before);
         let served = session.evaluate(&request)?;
         observe(Moment::After { rows: end - start });
-        if !served.names().eq(set.plan.features.iter().map(|feature| feature.name.as_str())) {
+        if !served
+            .names()
+            .eq(set.plan.features.iter().map(|feature| feature.name.as_str()))
+        {
             return Err(other());
         }
         for row in start..end {
@@ -168,7 +169,9 @@ pub fn replay(
 #[non_exhaustive]
 pub enum ReplayError {
     /// What is served is not what was computed.
-    #[error("service `{service}` has other fields or features than the training set: publish what it was computed with")]
+    #[error(
+        "service `{service}` has other fields or features than the training set: publish what it was computed with"
+    )]
     OtherService {
         /// The service.
         service: String,

@@ -86,9 +86,7 @@ pub(crate) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError
         Some("parquet") => parquet_file::read(&[path.to_owned()], request),
         Some("csv") => comma::read(path, request),
         Some("jsonl" | "ndjson") => json::read(path, request),
-        _ => Err(ReadError::UnknownFormat {
-            path: path.to_owned(),
-        }),
+        _ => Err(ReadError::UnknownFormat { path: path.to_owned() }),
     }
 }
 
@@ -141,11 +139,7 @@ fn parquet_files(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 /// Where the columns of a request are among `names`, the columns of a file; none for one that may be absent and is.
-fn locate(
-    path: &Path,
-    names: &[&str],
-    columns: &[Wanted],
-) -> Result<Vec<Option<usize>>, ReadError> {
+fn locate(path: &Path, names: &[&str], columns: &[Wanted]) -> Result<Vec<Option<usize>>, ReadError> {
     columns
         .iter()
         .map(|wanted| {
@@ -220,8 +214,7 @@ impl Growing {
     /// Appends the value of a text.
     fn push_text(&mut self, path: &Path, place: Place, text: &str) -> Result<(), ReadError> {
         self.reserve(path, 1, text.len() as u64)?;
-        text::push(&mut self.column, text)
-            .ok_or_else(|| self.value_error(path, place, text.to_owned()))
+        text::push(&mut self.column, text).ok_or_else(|| self.value_error(path, place, text.to_owned()))
     }
 
     fn value_error(&self, path: &Path, place: Place, value: String) -> ReadError {

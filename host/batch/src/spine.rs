@@ -63,10 +63,7 @@ impl Spine {
             carry: Some(&options.label_types),
         };
         let read = reader::read(path, &request)?;
-        let mut columns = columns
-            .into_iter()
-            .map(|wanted| wanted.name)
-            .zip(read.columns);
+        let mut columns = columns.into_iter().map(|wanted| wanted.name).zip(read.columns);
         let times = columns.next().map(|(_, column)| times_of(&column));
         Ok(Self {
             times: times.into_iter().flatten().flatten().collect(),

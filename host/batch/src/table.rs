@@ -55,12 +55,7 @@ impl Table {
     pub fn read(source: &TableSource) -> Result<Self, ReadError> {
         let mut columns: Vec<Wanted> = source.columns.iter().map(Wanted::from).collect();
         columns.push(Wanted::time(&source.event_time, false));
-        columns.extend(
-            source
-                .known_at
-                .iter()
-                .map(|known_at| Wanted::time(known_at, true)),
-        );
+        columns.extend(source.known_at.iter().map(|known_at| Wanted::time(known_at, true)));
         let request = Request {
             columns: &columns,
             carry: None,

@@ -29,11 +29,7 @@ pub(crate) fn read_view(
         view: name.to_owned(),
         reason,
     };
-    let view = project
-        .catalog()
-        .views
-        .iter()
-        .find(|view| view.name == name);
+    let view = project.catalog().views.iter().find(|view| view.name == name);
     let (Some(view), Some(view_source)) = (view, project.view_source(name)) else {
         return Err(missing("the project does not define it".to_owned()));
     };
@@ -42,10 +38,7 @@ pub(crate) fn read_view(
         .ok_or_else(|| missing(format!("there is no source `{}`", view_source.source)))?;
     let events = match &view.aggregate {
         None => Vec::new(),
-        Some(aggregate) => match modules
-            .get(&aggregate.module)
-            .map(|descriptor| &descriptor.kind)
-        {
+        Some(aggregate) => match modules.get(&aggregate.module).map(|descriptor| &descriptor.kind) {
             Some(Kind::Aggregate(aggregation)) => aggregation
                 .events
                 .iter()
@@ -69,9 +62,7 @@ pub(crate) fn read_view(
         .keys()
         .find(|name| events.iter().all(|event| event.name != **name))
     {
-        return Err(missing(format!(
-            "its module's events have no column `{unknown}`"
-        )));
+        return Err(missing(format!("its module's events have no column `{unknown}`")));
     }
     Ok(ViewTable {
         view: view.clone(),

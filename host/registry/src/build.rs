@@ -111,21 +111,14 @@ impl Package {
                 return Err(BuildError::NoCrate { path: manifest });
             }
             Err(source) => {
-                return Err(BuildError::Read {
-                    path: manifest,
-                    source,
-                });
+                return Err(BuildError::Read { path: manifest, source });
             }
         };
-        let table: toml::Table =
-            text.parse()
-                .map_err(|error: toml::de::Error| BuildError::Manifest {
-                    path: manifest.clone(),
-                    reason: error.message().to_owned(),
-                })?;
-        let name = table
-            .get("package")
-            .and_then(|package| package.get("name")?.as_str());
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| BuildError::Manifest {
+            path: manifest.clone(),
+            reason: error.message().to_owned(),
+        })?;
+        let name = table.get("package").and_then(|package| package.get("name")?.as_str());
         match name {
             Some(name) => Ok(Self {
                 name: name.to_owned(),
@@ -145,11 +138,7 @@ impl Package {
 }
 
 /// The path of the core module that cargo made.
-fn compile_core(
-    toolchain: &Toolchain,
-    package: &Package,
-    options: &BuildOptions,
-) -> Result<PathBuf, BuildError> {
+fn compile_core(toolchain: &Toolchain, package: &Package, options: &BuildOptions) -> Result<PathBuf, BuildError> {
     let workspace = workspace_dir(toolchain, package)?;
     let target_dir = match &options.target_dir {
         Some(directory) => std::path::absolute(directory).map_err(|source| BuildError::Read {
@@ -168,9 +157,7 @@ fn compile_core(
     command.arg("--target-dir").arg(&target_dir);
     command.arg("--message-format=json-render-diagnostics");
     for setting in PROFILE {
-        command
-            .arg("--config")
-            .arg(format!("profile.release.{setting}"));
+        command.arg("--config").arg(format!("profile.release.{setting}"));
     }
     command.args(options.is_offline.then_some("--offline"));
     command.args(options.is_locked.then_some("--locked"));
@@ -260,9 +247,7 @@ fn module_path(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
     messages
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
-        .filter(|message| {
-            message.reason == "compiler-artifact" && message.manifest_path == manifest
-        })
+        .filter(|message| message.reason == "compiler-artifact" && message.manifest_path == manifest)
         .flat_map(|message| message.filenames)
         .find(|path| path.extension() == Some(OsStr::new("wasm")))
 }

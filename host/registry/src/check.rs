@@ -111,10 +111,9 @@ fn import_names(bytes: &[u8]) -> Result<Vec<String>, CheckError> {
 
 fn exports(bytes: &[u8]) -> Result<Vec<Interface>, CheckError> {
     match wit_component::decode(bytes) {
-        Ok(DecodedWasm::Component(resolve, world)) => Ok(contract::interfaces(
-            &resolve,
-            &resolve.worlds[world].exports,
-        )),
+        Ok(DecodedWasm::Component(resolve, world)) => {
+            Ok(contract::interfaces(&resolve, &resolve.worlds[world].exports))
+        }
         Ok(DecodedWasm::WitPackage(..)) => Err(CheckError::WitPackage),
         Err(error) => Err(CheckError::Shape {
             reason: format!("{error:#}"),
@@ -151,10 +150,7 @@ fn check_exports(exports: &[Interface]) -> Result<World, CheckError> {
             let name = || format!("{}#{function}", expected.name);
             match found.functions.get(function) {
                 None => {
-                    return Err(CheckError::MissingExport {
-                        name: name(),
-                        world,
-                    });
+                    return Err(CheckError::MissingExport { name: name(), world });
                 }
                 Some(found) if found != signature => {
                     return Err(CheckError::WrongType {
@@ -184,14 +180,10 @@ pub enum CheckError {
         bytes: usize,
     },
     /// It does not begin as WebAssembly does.
-    #[error(
-        "not WebAssembly: give the component that `unskew build` wrote, not its source or its text"
-    )]
+    #[error("not WebAssembly: give the component that `unskew build` wrote, not its source or its text")]
     NotWebAssembly,
     /// Cut short, damaged, or using what is not allowed.
-    #[error(
-        "not valid WebAssembly at offset {offset}: {reason}; build or fetch the component again"
-    )]
+    #[error("not valid WebAssembly at offset {offset}: {reason}; build or fetch the component again")]
     Invalid {
         /// Where, in bytes.
         offset: usize,
@@ -199,19 +191,13 @@ pub enum CheckError {
         reason: String,
     },
     /// A module of the core specification.
-    #[error(
-        "a core module, not a component: build it with `unskew build`, which makes the component"
-    )]
+    #[error("a core module, not a component: build it with `unskew build`, which makes the component")]
     CoreModule,
     /// A component that holds interfaces only.
-    #[error(
-        "a package of interfaces without code: build the transform's crate with `unskew build`"
-    )]
+    #[error("a package of interfaces without code: build the transform's crate with `unskew build`")]
     WitPackage,
     /// A component whose imports or exports are not interfaces of functions.
-    #[error(
-        "a component whose exports no interface describes: {reason}; build it with `unskew build`"
-    )]
+    #[error("a component whose exports no interface describes: {reason}; build it with `unskew build`")]
     Shape {
         /// What is wrong.
         reason: String,
@@ -237,9 +223,7 @@ pub enum CheckError {
     #[error("exports both `row` and `aggregate`: split it into two components")]
     BothWorlds,
     /// Part of its world is missing.
-    #[error(
-        "does not export {name}, which the world {world} has: build it against the contract's wit"
-    )]
+    #[error("does not export {name}, which the world {world} has: build it against the contract's wit")]
     MissingExport {
         /// The interface, or `interface#function`.
         name: String,
@@ -247,9 +231,7 @@ pub enum CheckError {
         world: World,
     },
     /// A function has another type than in the contract.
-    #[error(
-        "exports {name} as {found}, but the contract has {expected}: build it against the contract's wit"
-    )]
+    #[error("exports {name} as {found}, but the contract has {expected}: build it against the contract's wit")]
     WrongType {
         /// `interface#function`.
         name: String,

@@ -23,11 +23,7 @@ pub fn compile(component: &[u8]) -> Result<Vec<u8>, CompileError> {
 ///
 /// # Errors
 /// The module is missing or damaged, does not keep to the contract, or the cache cannot be written.
-pub fn compile_into(
-    store: &Store,
-    directory: &Path,
-    digest: &Digest,
-) -> Result<Compiled, CompileError> {
+pub fn compile_into(store: &Store, directory: &Path, digest: &Digest) -> Result<Compiled, CompileError> {
     let mut compiler = None;
     compile_missing(store, directory, digest, &mut compiler)
 }
@@ -44,11 +40,7 @@ pub fn prepare(
     mut progress: impl FnMut(&Compiled, usize, usize),
 ) -> Result<Vec<Compiled>, CompileError> {
     // Two names may mean one component.
-    let digests: BTreeSet<Digest> = manifest
-        .modules
-        .values()
-        .map(|entry| entry.digest)
-        .collect();
+    let digests: BTreeSet<Digest> = manifest.modules.values().map(|entry| entry.digest).collect();
     let mut compiler = None;
     let mut done = Vec::with_capacity(digests.len());
     for digest in &digests {
@@ -101,9 +93,7 @@ fn compile_missing(
 /// The size of the artefact if it is one that this host loads. One that is damaged or of other settings is compiled again.
 fn cached_bytes(path: &Path, digest: &Digest) -> Result<Option<usize>, CompileError> {
     match fs::read(path) {
-        Ok(bytes) => Ok(unskew::decode_artefact(digest, &bytes)
-            .is_ok()
-            .then_some(bytes.len())),
+        Ok(bytes) => Ok(unskew::decode_artefact(digest, &bytes).is_ok().then_some(bytes.len())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(CompileError::Read {
             path: path.to_owned(),
@@ -117,10 +107,7 @@ fn read_module(store: &Store, digest: &Digest) -> Result<Vec<u8>, CompileError> 
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(CompileError::Missing {
-                digest: *digest,
-                path,
-            });
+            return Err(CompileError::Missing { digest: *digest, path });
         }
         Err(source) => return Err(CompileError::Read { path, source }),
     };

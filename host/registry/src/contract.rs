@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use wit_parser::{
-    Function, InterfaceId, PackageId, Resolve, Type, TypeDefKind, WorldItem, WorldKey,
-};
+use wit_parser::{Function, InterfaceId, PackageId, Resolve, Type, TypeDefKind, WorldItem, WorldKey};
 
 use crate::check::{CheckError, World};
 
@@ -89,21 +87,13 @@ fn parse(source: &str) -> Result<Contract, String> {
     Ok(Contract {
         package: name.to_string(),
         namespace: format!("{}:{}", name.namespace, name.name),
-        version: name
-            .version
-            .as_ref()
-            .map(|v| format!("@{v}"))
-            .unwrap_or_default(),
+        version: name.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default(),
         row: exports(World::RowTransform)?,
         aggregate: exports(World::AggregateTransform)?,
     })
 }
 
-fn exports_of(
-    resolve: &Resolve,
-    package: PackageId,
-    world: World,
-) -> Result<Vec<Interface>, String> {
+fn exports_of(resolve: &Resolve, package: PackageId, world: World) -> Result<Vec<Interface>, String> {
     let id = resolve
         .select_world(&[package], Some(world.name()))
         .map_err(|error| format!("{error:#}"))?;
@@ -123,11 +113,7 @@ fn interface(resolve: &Resolve, name: String, id: InterfaceId) -> Interface {
 }
 
 fn signature(resolve: &Resolve, function: &Function) -> String {
-    let asynchronous = if function.kind.is_async() {
-        "async "
-    } else {
-        ""
-    };
+    let asynchronous = if function.kind.is_async() { "async " } else { "" };
     let params = commas(
         function
             .params

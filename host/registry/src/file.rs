@@ -39,9 +39,7 @@ pub(crate) fn link_beside(path: &Path, source: &Path) -> io::Result<TempPath> {
             File::open(named.path())?.sync_all()?;
             return Ok(named.into_temp_path());
         }
-        Err(_) => tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempfile_in(directory)?,
+        Err(_) => tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?,
     };
     io::copy(&mut File::open(&source)?, &mut file.as_file())?;
     file.as_file().sync_all()?;
@@ -69,9 +67,7 @@ const TEMPORARY: &str = ".tmp-";
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     fs::create_dir_all(directory)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
     file.write_all(bytes)?;
     readable_by_all(file.as_file())?;
     file.as_file().sync_all()?;

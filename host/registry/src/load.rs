@@ -21,13 +21,13 @@ pub fn load_modules(
         compile_into(store, &store.compiled_dir(), &digest)?;
         let module = runtime.load(&store.compiled_dir(), &digest)?;
         let name = module.descriptor().name.clone();
-        if let Some(other) = modules.insert(name.clone(), module) {
-            if other.digest() != digest {
-                return Err(LoadModulesError::SameName {
-                    name,
-                    digests: [other.digest(), digest],
-                });
-            }
+        if let Some(other) = modules.insert(name.clone(), module)
+            && other.digest() != digest
+        {
+            return Err(LoadModulesError::SameName {
+                name,
+                digests: [other.digest(), digest],
+            });
         }
     }
     Ok(modules)

@@ -3,9 +3,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use unskew::{
-    Catalog, Digest, MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError,
-};
+use unskew::{Catalog, Digest, MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 
 use crate::check::{CheckError, check_component};
 use crate::file;
@@ -55,15 +53,11 @@ pub fn put_snapshot(store: &Store, source: &Path) -> Result<Digest, PublishError
     // The digest is of what is linked, not of what `source` names later.
     File::open(source).map_err(unreadable)?;
     let linked =
-        file::link_beside(&store.snapshot_path(&Digest([0; 32])), source).map_err(|error| {
-            PublishError::Write {
-                path: store.root().join("snapshots"),
-                source: error,
-            }
+        file::link_beside(&store.snapshot_path(&Digest([0; 32])), source).map_err(|error| PublishError::Write {
+            path: store.root().join("snapshots"),
+            source: error,
         })?;
-    let digest = File::open(&linked)
-        .and_then(Digest::of_reader)
-        .map_err(unreadable)?;
+    let digest = File::open(&linked).and_then(Digest::of_reader).map_err(unreadable)?;
     let path = store.snapshot_path(&digest);
     if !is_published(&path, &digest)? {
         match fs::hard_link(&linked, &path).and_then(|()| file::sync_dir(&path)) {
@@ -148,9 +142,7 @@ fn next_generation(store: &Store) -> Result<u64, PublishError> {
         Ok(entries) => {
             for entry in entries {
                 let name = entry.map_err(read)?.file_name();
-                let number: Option<u64> = name
-                    .to_str()
-                    .and_then(|name| name.strip_suffix(".json")?.parse().ok());
+                let number: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
                 numbers.extend(number);
             }
         }
@@ -168,22 +160,16 @@ fn after(generation: u64) -> Result<u64, PublishError> {
 /// The manifest's bytes, which must give the manifest back: JSON has no words for some numbers.
 fn encode(manifest: &Manifest) -> Result<Vec<u8>, PublishError> {
     let unreadable = |reason: String| PublishError::Unreadable { reason };
-    let mut bytes =
-        serde_json::to_vec_pretty(manifest).map_err(|error| unreadable(error.to_string()))?;
+    let mut bytes = serde_json::to_vec_pretty(manifest).map_err(|error| unreadable(error.to_string()))?;
     bytes.push(b'\n');
-    let read: Manifest =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let read: Manifest = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     if read != *manifest {
         return Err(unreadable("it reads back with other values".to_owned()));
     }
     Ok(bytes)
 }
 
-fn verify_named(
-    path: PathBuf,
-    digest: &Digest,
-    what: impl FnOnce() -> String,
-) -> Result<(), PublishError> {
+fn verify_named(path: PathBuf, digest: &Digest, what: impl FnOnce() -> String) -> Result<(), PublishError> {
     if is_published(&path, digest)? {
         return Ok(());
     }
@@ -240,9 +226,7 @@ pub enum PublishError {
         found: Digest,
     },
     /// The manifest could not be read back.
-    #[error(
-        "the generation could not be read back: {reason}; are all the constants of the catalog finite numbers?"
-    )]
+    #[error("the generation could not be read back: {reason}; are all the constants of the catalog finite numbers?")]
     Unreadable {
         /// What is wrong.
         reason: String,

@@ -58,11 +58,7 @@ impl Toolchain {
             .filter(|compiler| seen.insert(compiler.sysroot.clone()))
             .collect();
         let linkers = Linkers::find(&compilers, path);
-        let usable = || {
-            compilers
-                .iter()
-                .filter(|compiler| MIN_RUSTC <= compiler.release)
-        };
+        let usable = || compilers.iter().filter(|compiler| MIN_RUSTC <= compiler.release);
 
         let installed = usable()
             .filter(|c| c.has_std())
@@ -73,10 +69,7 @@ impl Toolchain {
                 .find_map(|c| c.toolchain(Std::Source, &linkers))
         };
         installed.or_else(source).ok_or_else(|| ToolchainError {
-            found: compilers
-                .iter()
-                .map(|compiler| compiler.lack(&linkers))
-                .collect(),
+            found: compilers.iter().map(|compiler| compiler.lack(&linkers)).collect(),
         })
     }
 
@@ -104,10 +97,7 @@ impl Toolchain {
             }
         }
         command.env("RUSTC", &self.rustc);
-        command.env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            rustflags.join(OsStr::new("\x1f")),
-        );
+        command.env("CARGO_ENCODED_RUSTFLAGS", rustflags.join(OsStr::new("\x1f")));
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker);
         if self.std == Std::Source {
             // The option that builds the standard library is not stable, and the compiler is.
@@ -168,8 +158,7 @@ fn is_inherited_setting(name: &OsStr) -> bool {
         "MFLAGS",
     ];
     let name = name.to_string_lossy();
-    DROPPED.iter().any(|prefix| name.starts_with(prefix))
-        && !KEPT.iter().any(|prefix| name.starts_with(prefix))
+    DROPPED.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,9 +213,7 @@ impl Compiler {
         let Ok(entries) = fs::read_dir(self.rustlib().join(TARGET).join("lib")) else {
             return false;
         };
-        let names: Vec<OsString> = entries
-            .filter_map(|entry| Some(entry.ok()?.file_name()))
-            .collect();
+        let names: Vec<OsString> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
         ["libcore-", "libstd-"].iter().all(|library| {
             names.iter().any(|name| {
                 let name = name.to_string_lossy();
@@ -236,9 +223,7 @@ impl Compiler {
     }
 
     fn has_std_source(&self) -> bool {
-        self.rustlib()
-            .join("src/rust/library/std/Cargo.toml")
-            .is_file()
+        self.rustlib().join("src/rust/library/std/Cargo.toml").is_file()
     }
 
     /// The cargo of the same installation. The one in the sysroot comes first: the one beside may be a proxy that would start
@@ -268,9 +253,7 @@ impl Compiler {
             lacks.push(format!("is older than {}.{}", MIN_RUSTC.0, MIN_RUSTC.1));
         }
         if !self.has_std() && !self.has_std_source() {
-            lacks.push(format!(
-                "has neither a standard library for {TARGET} nor its source"
-            ));
+            lacks.push(format!("has neither a standard library for {TARGET} nor its source"));
         }
         if self.cargo().is_none() {
             lacks.push("has no cargo".to_owned());
@@ -278,12 +261,7 @@ impl Compiler {
         if linkers.for_compiler(self).is_none() {
             lacks.push("has no linker for WebAssembly".to_owned());
         }
-        format!(
-            "{} in {} {}",
-            self.version,
-            self.sysroot.display(),
-            lacks.join(" and ")
-        )
+        format!("{} in {} {}", self.version, self.sysroot.display(), lacks.join(" and "))
     }
 }
 
@@ -317,11 +295,7 @@ impl Linkers {
 
     fn for_compiler(&self, compiler: &Compiler) -> Option<PathBuf> {
         let own = compiler.own_linker();
-        if own.is_file() {
-            Some(own)
-        } else {
-            self.any.clone()
-        }
+        if own.is_file() { Some(own) } else { self.any.clone() }
     }
 }
 

@@ -38,10 +38,7 @@ fn options(target: &str) -> BuildOptions {
 fn a_crate_becomes_a_component_that_runs() {
     let guest = checkout("one");
     let built = unskew_registry::build_component(&guest, &options("one-target")).unwrap();
-    assert_eq!(
-        (built.name.as_str(), built.world),
-        ("plain-row", World::RowTransform)
-    );
+    assert_eq!((built.name.as_str(), built.world), ("plain-row", World::RowTransform));
     assert!(
         built.component.len() < COMPONENT_BUDGET_BYTES,
         "{} bytes",
@@ -88,15 +85,11 @@ fn runs(component: &[u8]) {
     let component = Component::new(&engine, component).unwrap();
     let mut store = wasmtime::Store::new(&engine, ());
     store.set_epoch_deadline(1);
-    let instance = Linker::<()>::new(&engine)
-        .instantiate(&mut store, &component)
-        .unwrap();
+    let instance = Linker::<()>::new(&engine).instantiate(&mut store, &component).unwrap();
     let row = instance
         .get_export_index(&mut store, None, "unskew:transform/row@0.1.0")
         .unwrap();
-    let apply = instance
-        .get_export_index(&mut store, Some(&row), "apply")
-        .unwrap();
+    let apply = instance.get_export_index(&mut store, Some(&row), "apply").unwrap();
     let apply = instance.get_func(&mut store, apply).unwrap();
     let frame = Val::List(vec![Val::U64(1), Val::U64(u64::MAX)]);
     let mut results = [Val::Bool(false)];
@@ -120,15 +113,12 @@ fn is_published(component: &[u8]) {
     };
     let generation = unskew_registry::commit(&store, draft).unwrap();
     let manifest = store.manifest(generation).unwrap();
-    let compiled =
-        unskew_registry::prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| {}).unwrap();
+    let compiled = unskew_registry::prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| {}).unwrap();
     assert_eq!(compiled.len(), 1);
     let path = Store::compiled_path(&store.compiled_dir(), &digest);
     assert!(unskew::decode_artefact(&digest, &fs::read(path).unwrap()).is_ok());
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes
-        .windows(text.len())
-        .any(|part| part == text.as_bytes())
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }

@@ -62,3 +62,6 @@ pub enum ArtefactError {
     #[error("the compiled module belongs to another component")]
     Component,
 }
+
+#[cfg(test)]
+mod tests;

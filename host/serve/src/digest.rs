@@ -88,3 +88,6 @@ impl TryFrom<String> for Digest {
         text.parse()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,7 @@ impl Instances {
     ///
     /// # Errors
     /// See [`Module::instantiate`]; a module that is not there.
-    pub fn new(
-        plan: &Plan,
-        modules: &BTreeMap<String, Module>,
-        limits: CallLimits,
-    ) -> Result<Self, InstantiateError> {
+    pub fn new(plan: &Plan, modules: &BTreeMap<String, Module>, limits: CallLimits) -> Result<Self, InstantiateError> {
         let instantiate = |name: &String| {
             modules
                 .get(name)
@@ -116,12 +112,13 @@ impl Evaluation {
     /// The call of a transform failed.
     pub fn run_transforms(&mut self, plan: &Plan, instances: &mut Instances) -> Result<(), EvaluateError> {
         for (step, instance) in plan.transforms.iter().zip(&mut instances.transforms) {
-            self.run_transform(step, instance).map_err(|error| EvaluateError::Call {
-                step: step.name.clone(),
-                module: step.module.clone(),
-                detail: instance.detail().to_owned(),
-                error,
-            })?;
+            self.run_transform(step, instance)
+                .map_err(|error| EvaluateError::Call {
+                    step: step.name.clone(),
+                    module: step.module.clone(),
+                    detail: instance.detail().to_owned(),
+                    error,
+                })?;
         }
         Ok(())
     }
@@ -133,7 +130,8 @@ impl Evaluation {
         // The inputs of a transform lie before its outputs.
         let inputs: Vec<&Column> = step.inputs.iter().map(|slot| &self.columns[*slot]).collect();
         let result = instance.apply(&inputs, self.rows, &mut self.scratch);
-        self.columns.splice(outputs.start..outputs.start, self.scratch.drain(..));
+        self.columns
+            .splice(outputs.start..outputs.start, self.scratch.drain(..));
         result
     }
 

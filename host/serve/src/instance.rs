@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use unskew_frame::{Column, ColumnType, Frame, FrameError, encode};
-use wasmtime::component::{ComponentExportIndex, TypedFunc, WasmList};
+use unskew_frame::{Column, ColumnType, Frame, FrameError, Value, encode};
+use wasmtime::component::{ComponentExportIndex, TypedFunc};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::descriptor::{ColumnDescriptor, Kind};
@@ -60,8 +60,9 @@ pub struct Instance {
 }
 
 type Words = Arc<Vec<u64>>;
-type RowResult = (Result<WasmList<u64>, WitRowError>,);
-type AggregateResult = (Result<WasmList<u64>, WitAggregateError>,);
+/// Copied out: a component may free its result at the end of the call, before the host could read it in place.
+type RowResult = (Result<Vec<u64>, WitRowError>,);
+type AggregateResult = (Result<Vec<u64>, WitAggregateError>,);
 
 struct Live {
     store: Store<InstanceState>,
@@ -254,22 +255,19 @@ impl Instance {
             (Functions::Aggregate { read, .. }, Function::Read) => {
                 read.call(store, (a, b)).map(|(result,)| result.map_err(String::from))
             }
-            (Functions::Aggregate { batch, .. }, Function::Batch) => {
-                batch.call(store, (a, b, c)).map(|(result,)| result.map_err(String::from))
-            }
+            (Functions::Aggregate { batch, .. }, Function::Batch) => batch
+                .call(store, (a, b, c))
+                .map(|(result,)| result.map_err(String::from)),
             _ => {
                 self.detail = "a row transform was called as an aggregate, or the other way round".to_owned();
                 return Err(CallError::WrongKind);
             }
         };
         match result {
-            Ok(Ok(words)) => {
-                let words = words.as_le_slice(&live.store);
-                take(words, rows, expected, &self.module, outputs).map_err(|reason| {
-                    self.detail = reason;
-                    CallError::Output
-                })
-            }
+            Ok(Ok(words)) => take(&words, rows, expected, &self.module, self.limits, outputs).map_err(|reason| {
+                self.detail = reason;
+                CallError::Output
+            }),
             Ok(Err(refused)) => {
                 self.detail = refused;
                 Err(CallError::Refused)
@@ -281,7 +279,11 @@ impl Instance {
                     .downcast_ref::<wasmtime::Trap>()
                     .is_some_and(|trap| *trap == wasmtime::Trap::Interrupt);
                 self.detail = format!("{error:#}");
-                Err(if is_deadline { CallError::Deadline } else { CallError::Trap })
+                Err(if is_deadline {
+                    CallError::Deadline
+                } else {
+                    CallError::Trap
+                })
             }
         }
     }
@@ -336,6 +338,7 @@ fn take(
     rows: usize,
     expected: Expected,
     module: &Shared,
+    limits: CallLimits,
     outputs: &mut [Column],
 ) -> Result<(), String> {
     let declared: &[ColumnDescriptor] = match (expected, &module.descriptor.kind) {
@@ -355,6 +358,18 @@ fn take(
             return Err(format!(
                 "output `{}` has missing values and is declared without",
                 declared[index].name
+            ));
+        }
+        // One scalar stands for every row and may be as long as the instance's memory: written out it must not be longer.
+        let scalar_bytes = match column.is_scalar().then(|| column.value(0)) {
+            Some(Value::String(text)) => text.len(),
+            Some(Value::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        if scalar_bytes.saturating_mul(rows) > limits.memory_bytes {
+            return Err(format!(
+                "output column {index} is {scalar_bytes} bytes for each of {rows} rows, beyond {} in all",
+                limits.memory_bytes
             ));
         }
         output.extend_from(column, 0..rows);

@@ -30,6 +30,8 @@
 //! A call runs for 20 ms and in 4 MiB unless [`HostOptions::limits`] says otherwise; a request has at most
 //! [`MAX_CANDIDATES`] candidates.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod artefact;
 pub mod catalog;
 mod descriptor;

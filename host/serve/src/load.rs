@@ -1,5 +1,8 @@
 //! Loading native code: the one place where bytes become executable.
-#![expect(unsafe_code, reason = "native code is trusted by where it comes from, which no type can say")]
+#![expect(
+    unsafe_code,
+    reason = "native code is trusted by where it comes from, which no type can say"
+)]
 
 use wasmtime::Engine;
 use wasmtime::component::Component;

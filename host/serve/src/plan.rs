@@ -153,7 +153,11 @@ impl Plan {
 
     /// The slots of the request's and the candidates' fields, in order.
     pub fn fields(&self) -> impl Iterator<Item = (usize, &Field)> {
-        self.request.iter().chain(&self.candidate).enumerate().map(|(i, field)| (i + 1, field))
+        self.request
+            .iter()
+            .chain(&self.candidate)
+            .enumerate()
+            .map(|(i, field)| (i + 1, field))
     }
 
     /// The names of the modules that run, some perhaps twice.
@@ -221,7 +225,10 @@ impl<'a> Resolver<'a> {
                 return Err(format!("two fields are called `{}`", slot.name));
             }
             if slot.name.is_empty() || slot.name.contains(':') {
-                return Err(format!("`{}` is no name of a field: it must not be empty or have a colon", slot.name));
+                return Err(format!(
+                    "`{}` is no name of a field: it must not be empty or have a colon",
+                    slot.name
+                ));
             }
         }
         Ok(())
@@ -251,7 +258,10 @@ impl<'a> Resolver<'a> {
         }
         let descriptor = self.module(&transform.module)?;
         if descriptor.kind != Kind::Row {
-            return Err(format!("module `{}` is an aggregate: use it in a view", transform.module));
+            return Err(format!(
+                "module `{}` is an aggregate: use it in a view",
+                transform.module
+            ));
         }
         let inputs = self.inputs(&descriptor.inputs, &transform.inputs)?;
         let first_output = self.outputs(name, &descriptor.outputs);
@@ -272,7 +282,10 @@ impl<'a> Resolver<'a> {
         }
         let Some((source, feature)) = name.split_once(':') else {
             let fields: Vec<&str> = self.plan.fields().map(|(_, field)| field.name.as_str()).collect();
-            return Err(format!("the request has no field `{name}`; it has: {}", fields.join(", ")));
+            return Err(format!(
+                "the request has no field `{name}`; it has: {}",
+                fields.join(", ")
+            ));
         };
         if let Some(step) = self.plan.transforms.iter().find(|step| step.name == source) {
             return Err(format!("module `{}` has no output `{feature}`", step.module));
@@ -322,12 +335,18 @@ impl<'a> Resolver<'a> {
                 KeyType::String => ColumnType::String,
                 KeyType::Bytes => ColumnType::Bytes,
             };
-            let slot = self
-                .slot(&column.name)
-                .ok_or_else(|| format!("the request has no field `{}`, a key of entity `{}`", column.name, entity.name))?;
+            let slot = self.slot(&column.name).ok_or_else(|| {
+                format!(
+                    "the request has no field `{}`, a key of entity `{}`",
+                    column.name, entity.name
+                )
+            })?;
             let actual = self.plan.slots[slot].column_type;
             if actual != expected {
-                return Err(format!("key `{}` is {expected}, the request's field is {actual}", column.name));
+                return Err(format!(
+                    "key `{}` is {expected}, the request's field is {actual}",
+                    column.name
+                ));
             }
             keys.push(slot);
         }
@@ -351,7 +370,10 @@ impl<'a> Resolver<'a> {
         }
         let descriptor = self.module(&aggregate.module)?;
         if descriptor.kind == Kind::Row {
-            return Err(format!("module `{}` is a row transform: use it in a service", aggregate.module));
+            return Err(format!(
+                "module `{}` is a row transform: use it in a service",
+                aggregate.module
+            ));
         }
         let inputs = self.inputs(&descriptor.inputs, &aggregate.inputs)?;
         let of_transform = |slot: &usize| {
@@ -374,14 +396,16 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn inputs(
-        &mut self,
-        declared: &[ColumnDescriptor],
-        bindings: &BTreeMap<String, Binding>,
-    ) -> Resolved<Vec<usize>> {
-        if let Some(unknown) = bindings.keys().find(|name| declared.iter().all(|input| input.name != **name)) {
+    fn inputs(&mut self, declared: &[ColumnDescriptor], bindings: &BTreeMap<String, Binding>) -> Resolved<Vec<usize>> {
+        if let Some(unknown) = bindings
+            .keys()
+            .find(|name| declared.iter().all(|input| input.name != **name))
+        {
             let names: Vec<&str> = declared.iter().map(|input| input.name.as_str()).collect();
-            return Err(format!("the module has no input `{unknown}`; it has: {}", names.join(", ")));
+            return Err(format!(
+                "the module has no input `{unknown}`; it has: {}",
+                names.join(", ")
+            ));
         }
         declared
             .iter()
@@ -401,7 +425,10 @@ impl<'a> Resolver<'a> {
         let slot = self.reference(reference)?;
         let given = &self.plan.slots[slot];
         if given.column_type != input.column_type {
-            return Err(format!("it is {}, `{reference}` is {}", input.column_type, given.column_type));
+            return Err(format!(
+                "it is {}, `{reference}` is {}",
+                input.column_type, given.column_type
+            ));
         }
         if given.nullable && !input.nullable {
             return Err(format!(

@@ -73,7 +73,9 @@ impl Runtime {
         let path = Store::compiled_path(compiled, digest);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ModuleError::NotCompiled { digest: *digest }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ModuleError::NotCompiled { digest: *digest });
+            }
             Err(source) => return Err(ModuleError::Read { path, source }),
         };
         let component = load(self.engine(), digest, &bytes).map_err(|error| ModuleError::Refused {

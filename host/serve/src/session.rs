@@ -68,7 +68,11 @@ impl Session {
         if !Arc::ptr_eq(&served.plan, request.plan()) && !has_same_fields(&served.plan, request.plan()) {
             return Err(changed());
         }
-        if self.services.get(name).is_none_or(|prepared| prepared.generation != generation.number) {
+        if self
+            .services
+            .get(name)
+            .is_none_or(|prepared| prepared.generation != generation.number)
+        {
             let plan = Arc::clone(&served.plan);
             let prepared = Prepared {
                 generation: generation.number,
@@ -141,7 +145,11 @@ impl Lookup {
 
     /// Looks up the keys of `view`: one where they are the same for all rows.
     fn find(&mut self, view: &ViewStep, snapshot: &Snapshot, evaluation: &Evaluation) {
-        let rows = if evaluation.is_scalar_key(view) { 1 } else { evaluation.rows };
+        let rows = if evaluation.is_scalar_key(view) {
+            1
+        } else {
+            evaluation.rows
+        };
         self.keys.resize_with(self.keys.len().max(rows), EntityKey::default);
         self.key_rows.clear();
         let mut used = 0;
@@ -190,7 +198,9 @@ impl Lookup {
             }
         }
         if is_scalar {
-            features.iter().for_each(|(_, slot)| evaluation.columns[*slot].make_scalar());
+            features
+                .iter()
+                .for_each(|(_, slot)| evaluation.columns[*slot].make_scalar());
         }
     }
 
@@ -228,11 +238,13 @@ impl Lookup {
             }
         }
         // One query answers for all rows where nothing differs between them.
-        let is_scalar = evaluation.is_scalar_key(step) && inputs.iter().all(|slot| evaluation.columns[*slot].is_scalar());
+        let is_scalar =
+            evaluation.is_scalar_key(step) && inputs.iter().all(|slot| evaluation.columns[*slot].is_scalar());
         let rows = if is_scalar { 1 } else { evaluation.rows };
         self.state_index.clear();
         for row in 0..rows {
-            self.state_index.push_i64(if states.rows() == 1 { 0 } else { row as i64 });
+            self.state_index
+                .push_i64(if states.rows() == 1 { 0 } else { row as i64 });
         }
         let queries: Vec<&Column> = [&self.state_index, &evaluation.columns[0]]
             .into_iter()
@@ -240,8 +252,11 @@ impl Lookup {
             .collect();
         self.outputs.clear();
         let slots = *first_output..first_output + output_count;
-        self.outputs
-            .extend(evaluation.columns[slots.clone()].iter().map(|column| Column::new(column.column_type())));
+        self.outputs.extend(
+            evaluation.columns[slots.clone()]
+                .iter()
+                .map(|column| Column::new(column.column_type())),
+        );
         let result = instance.read(&states, &queries, rows, &mut self.outputs);
         self.states = states;
         result?;

@@ -144,7 +144,10 @@ impl Store {
             )));
         }
         if manifest.generation != generation {
-            return Err(damaged(format!("it says that it is generation {}", manifest.generation)));
+            return Err(damaged(format!(
+                "it says that it is generation {}",
+                manifest.generation
+            )));
         }
         Ok(manifest)
     }
@@ -171,3 +174,6 @@ pub enum StoreError {
         reason: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,9 @@ impl From<WitAggregateError> for String {
         match error {
             WitAggregateError::Frame(reason) => format!("frame: {reason}"),
             WitAggregateError::StateVersion(version) => {
-                format!("the state is of version {version:#010x}, which this module does not read: rebuild it from its events")
+                format!(
+                    "the state is of version {version:#010x}, which this module does not read: rebuild it from its events"
+                )
             }
             WitAggregateError::State(place) => format!("{place} is damaged"),
             WitAggregateError::QueryBeforeState(place) => format!("{place} is not later than the events of its state"),

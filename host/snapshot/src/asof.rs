@@ -47,9 +47,7 @@ pub struct Version<'a> {
 impl Version<'_> {
     /// Whether only the row bytes decide between the two: same times, other values. Such ties are counted and reported.
     pub fn is_tied_with(&self, other: &Version<'_>) -> bool {
-        self.event_time == other.event_time
-            && self.known_at == other.known_at
-            && self.row != other.row
+        self.event_time == other.event_time && self.known_at == other.known_at && self.row != other.row
     }
 }
 

@@ -112,11 +112,7 @@ impl Flaw {
         match self {
             Self::NotASnapshot => OpenError::NotASnapshot { path },
             Self::Version(found) => OpenError::UnsupportedVersion { path, found },
-            Self::Corrupt {
-                section,
-                offset,
-                flaw,
-            } => OpenError::Corrupt {
+            Self::Corrupt { section, offset, flaw } => OpenError::Corrupt {
                 path,
                 section,
                 offset,
@@ -180,9 +176,7 @@ pub enum WriteError {
         expected: ColumnType,
     },
     /// A string or bytes beyond [`MAX_VALUE_BYTES`].
-    #[error(
-        "row {row}: the value of feature `{feature}` has {value_bytes} bytes, more than {MAX_VALUE_BYTES}"
-    )]
+    #[error("row {row}: the value of feature `{feature}` has {value_bytes} bytes, more than {MAX_VALUE_BYTES}")]
     ValueBytes {
         /// The row.
         row: u64,

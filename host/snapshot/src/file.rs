@@ -30,11 +30,7 @@ impl NewFile {
             temporary_name.push(name);
             temporary_name.push(format!(".{}-{attempt}.tmp", std::process::id()));
             let temporary_path = path.with_file_name(temporary_name);
-            match OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary_path)
-            {
+            match OpenOptions::new().write(true).create_new(true).open(&temporary_path) {
                 Ok(file) => {
                     return Ok(Self {
                         path: path.to_owned(),
@@ -42,10 +38,7 @@ impl NewFile {
                         file,
                     });
                 }
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists
-                        && attempt < MAX_NAME_ATTEMPTS =>
-                {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MAX_NAME_ATTEMPTS => {
                     attempt += 1;
                 }
                 Err(error) => return Err(WriteError::io(&temporary_path, "create", error)),
@@ -85,15 +78,12 @@ impl NewFile {
         match fs::hard_link(&self.temporary_path, &self.path) {
             Ok(()) => fs::remove_file(&self.temporary_path)
                 .map_err(|error| WriteError::io(&self.temporary_path, "remove", error)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(WriteError::AlreadyExists {
-                    path: self.path.clone(),
-                })
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(WriteError::AlreadyExists {
+                path: self.path.clone(),
+            }),
             Err(_) => {
                 refuse_existing(&self.path)?;
-                fs::rename(&self.temporary_path, &self.path)
-                    .map_err(|error| WriteError::io(&self.path, "name", error))
+                fs::rename(&self.temporary_path, &self.path).map_err(|error| WriteError::io(&self.path, "name", error))
             }
         }
     }
@@ -108,9 +98,7 @@ impl Drop for NewFile {
 
 fn refuse_existing(path: &Path) -> Result<(), WriteError> {
     match fs::symlink_metadata(path) {
-        Ok(_) => Err(WriteError::AlreadyExists {
-            path: path.to_owned(),
-        }),
+        Ok(_) => Err(WriteError::AlreadyExists { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(WriteError::io(path, "inspect", error)),
     }

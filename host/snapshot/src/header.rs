@@ -159,10 +159,7 @@ impl Header {
             put(entry + 8, &range.start.to_le_bytes());
             put(entry + 16, &(range.end - range.start).to_le_bytes());
         }
-        put(
-            CHECKSUMS_DIGEST_OFFSET,
-            &self.checksums_digest.to_le_bytes(),
-        );
+        put(CHECKSUMS_DIGEST_OFFSET, &self.checksums_digest.to_le_bytes());
         let digest = xxh3_64(&bytes[..DIGEST_OFFSET]);
         bytes[DIGEST_OFFSET..].copy_from_slice(&digest.to_le_bytes());
         bytes
@@ -197,27 +194,16 @@ impl Header {
             *bytes = u64_at(file, offset);
             // Bounds the sums of `new`, too.
             if *bytes > file_bytes {
-                return Err(corrupt(
-                    offset as u64,
-                    format!("a section of {bytes} bytes"),
-                ));
+                return Err(corrupt(offset as u64, format!("a section of {bytes} bytes")));
             }
         }
-        let mut header = Self::new(
-            u64_at(file, 24),
-            u32_at(file, 32),
-            u32_at(file, 36),
-            section_bytes,
-        );
+        let mut header = Self::new(u64_at(file, 24), u32_at(file, 32), u32_at(file, 36), section_bytes);
         header.checksums_digest = u64_at(file, CHECKSUMS_DIGEST_OFFSET);
         header.check_sizes()?;
         let encoded = header.encode();
         match (0..HEADER_BYTES).find(|index| encoded[*index] != file[*index]) {
             None => Ok(header),
-            Some(offset) => Err(corrupt(
-                offset as u64,
-                "the header contradicts itself".to_owned(),
-            )),
+            Some(offset) => Err(corrupt(offset as u64, "the header contradicts itself".to_owned())),
         }
     }
 

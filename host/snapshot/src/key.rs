@@ -141,9 +141,7 @@ impl<'a> KeyRef<'a> {
     /// The bytes are not the encoding of a key.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, KeyError> {
         if bytes.len() > MAX_KEY_BYTES {
-            return Err(KeyError::TooLong {
-                key_bytes: bytes.len(),
-            });
+            return Err(KeyError::TooLong { key_bytes: bytes.len() });
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -171,9 +169,7 @@ impl<'a> KeyRef<'a> {
 
     /// The key, owned.
     pub fn to_entity_key(self) -> EntityKey {
-        EntityKey {
-            bytes: self.0.to_vec(),
-        }
+        EntityKey { bytes: self.0.to_vec() }
     }
 
     /// Whether the key's parts are of these types. Allocates nothing.
@@ -212,17 +208,13 @@ impl<'a> KeyRef<'a> {
                     });
                 }
                 None => {
-                    return Err(KeyError::PartCount {
-                        expected: types.len(),
-                    });
+                    return Err(KeyError::PartCount { expected: types.len() });
                 }
             }
         }
         match parts.next() {
             None => Ok(()),
-            Some(_) => Err(KeyError::PartCount {
-                expected: types.len(),
-            }),
+            Some(_) => Err(KeyError::PartCount { expected: types.len() }),
         }
     }
 }

@@ -70,12 +70,10 @@ pub use header::{FORMAT_VERSION, MAX_ROWS, Section};
 pub use key::{EntityKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
 pub use row::Row;
 pub use schema::{
-    FeatureColumn, KeyColumn, MAX_FEATURES, MAX_KEY_COLUMNS, MAX_NAME_BYTES, MAX_ROW_BYTES,
-    MAX_VALUE_BYTES, SchemaError, SnapshotMeta, SnapshotSchema,
+    FeatureColumn, KeyColumn, MAX_FEATURES, MAX_KEY_COLUMNS, MAX_NAME_BYTES, MAX_ROW_BYTES, MAX_VALUE_BYTES,
+    SchemaError, SnapshotMeta, SnapshotSchema,
 };
 pub use snapshot::{RowIndex, Snapshot};
 pub use status::{Status, row_status};
-pub use time::{
-    EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Ttl, is_alive,
-};
+pub use time::{EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Ttl, is_alive};
 pub use writer::{DuplicateKeys, SnapshotWriter, WriteOptions, Written};

@@ -21,14 +21,10 @@ impl Map {
         let metadata = fs::metadata(path).map_err(|error| OpenError::io(path, "find", error))?;
         check_kind(path, &metadata)?;
         let file = File::open(path).map_err(|error| OpenError::io(path, "open", error))?;
-        let metadata = file
-            .metadata()
-            .map_err(|error| OpenError::io(path, "inspect", error))?;
+        let metadata = file.metadata().map_err(|error| OpenError::io(path, "inspect", error))?;
         check_kind(path, &metadata)?;
         if metadata.len() == 0 {
-            return Err(OpenError::Empty {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::Empty { path: path.to_owned() });
         }
         // SAFETY: the bytes behind the returned slice must not change while it lives. Snapshots are immutable once they
         // have their name: a writer renames a finished file and nothing writes to it again. A file that is changed all the
@@ -36,8 +32,7 @@ impl Map {
         // length is checked again where it is used, and text is validated at each read, so a changed file gives wrong values
         // and not wrong memory, short of a change while a text is held. A file that is cut short raises SIGBUS.
         let map = unsafe { Mmap::map(&file) };
-        map.map(Self::File)
-            .map_err(|error| OpenError::io(path, "map", error))
+        map.map(Self::File).map_err(|error| OpenError::io(path, "map", error))
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {

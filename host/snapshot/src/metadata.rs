@@ -69,8 +69,8 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
 /// What the metadata section says, with its schema checked. `bytes` are aligned to 16 and their checksum held: the
 /// validation of rkyv makes them safe to read, it does not find damage.
 pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
-    let metadata: Metadata = rkyv::from_bytes::<_, rancor::Error>(bytes)
-        .map_err(|error| format!("it cannot be read: {error}"))?;
+    let metadata: Metadata =
+        rkyv::from_bytes::<_, rancor::Error>(bytes).map_err(|error| format!("it cannot be read: {error}"))?;
     let key = metadata.key.into_iter().map(|column| {
         let key_type = tag(column.key_type)
             .and_then(KeyType::from_tag)

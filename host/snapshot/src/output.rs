@@ -12,11 +12,7 @@ const BUILDER: &str = concat!("unskew-snapshot ", env!("CARGO_PKG_VERSION"));
 
 /// Writes the rows of `order`, which are sorted by key hash and key and have one row a key; gives the length of the file.
 /// The header comes last, so that a file without one is not a snapshot.
-pub(crate) fn write_snapshot(
-    out: &mut (impl Write + Seek),
-    rows: &RowStore,
-    order: &[u32],
-) -> io::Result<u64> {
+pub(crate) fn write_snapshot(out: &mut (impl Write + Seek), rows: &RowStore, order: &[u32]) -> io::Result<u64> {
     let layout = &rows.layout;
     let metadata = metadata::encode(&meta(rows, order)).map_err(io::Error::other)?;
     let bucket_bits = bucket_bits(order.len() as u64);
@@ -173,8 +169,7 @@ impl<W: Write> BlockWriter<W> {
     }
 
     fn end_block(&mut self) {
-        self.checksums
-            .extend_from_slice(&self.block.digest().to_le_bytes());
+        self.checksums.extend_from_slice(&self.block.digest().to_le_bytes());
         self.block.reset();
     }
 }

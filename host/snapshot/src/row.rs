@@ -18,11 +18,7 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     #[inline]
     pub(crate) fn new(snapshot: &'a Snapshot, index: RowIndex, bytes: &'a [u8]) -> Self {
-        Self {
-            snapshot,
-            index,
-            bytes,
-        }
+        Self { snapshot, index, bytes }
     }
 
     /// The number of the row in its snapshot.

@@ -87,8 +87,7 @@ impl RowLayout {
     pub(crate) fn slot_bytes<'a>(&self, row: &'a [u8], feature: usize) -> &'a [u8] {
         let slot = self.slots[feature];
         let (_, slot_bytes) = extent(slot.column_type);
-        row.get(slot.offset..slot.offset + slot_bytes)
-            .unwrap_or(&[])
+        row.get(slot.offset..slot.offset + slot_bytes).unwrap_or(&[])
     }
 
     pub(crate) fn column_type(&self, feature: usize) -> ColumnType {
@@ -97,11 +96,7 @@ impl RowLayout {
 
     #[inline]
     pub(crate) fn is_present(&self, row: &[u8], feature: usize) -> bool {
-        assert!(
-            feature < self.slots.len(),
-            "feature {feature} of {}",
-            self.slots.len()
-        );
+        assert!(feature < self.slots.len(), "feature {feature} of {}", self.slots.len());
         u64_at(row, PRESENCE_OFFSET + feature / 64 * 8) >> (feature % 64) & 1 == 1
     }
 
@@ -125,13 +120,7 @@ impl RowLayout {
 
     /// The bytes of a string or of bytes; empty where the file has changed under its mapping.
     #[inline]
-    pub(crate) fn slice<'a>(
-        &self,
-        row: &[u8],
-        heap: &'a [u8],
-        feature: usize,
-        column_type: ColumnType,
-    ) -> &'a [u8] {
+    pub(crate) fn slice<'a>(&self, row: &[u8], heap: &'a [u8], feature: usize, column_type: ColumnType) -> &'a [u8] {
         Extent::unpack(u64_at(row, self.offset_of(feature, column_type))).slice(heap)
     }
 
@@ -155,9 +144,7 @@ impl RowLayout {
             ColumnType::F64 => Value::F64(f64::from_bits(self.word(row, feature, column_type))),
             ColumnType::F32 => Value::F32(f32::from_bits(self.half(row, feature))),
             ColumnType::I64 => Value::I64(self.word(row, feature, column_type).cast_signed()),
-            ColumnType::Timestamp => {
-                Value::Timestamp(self.word(row, feature, column_type).cast_signed())
-            }
+            ColumnType::Timestamp => Value::Timestamp(self.word(row, feature, column_type).cast_signed()),
             ColumnType::Bool => Value::Bool(self.bool(row, feature)),
             ColumnType::String => Value::String(text(self.slice(row, heap, feature, column_type))),
             ColumnType::Bytes => Value::Bytes(self.slice(row, heap, feature, column_type)),
@@ -167,17 +154,8 @@ impl RowLayout {
 
     /// Writes a value into a zeroed row and its bytes behind `heap`; `false`, and nothing written, if the value is of
     /// another type than the feature.
-    pub(crate) fn put_value(
-        &self,
-        row: &mut [u8],
-        heap: &mut Vec<u8>,
-        feature: usize,
-        value: &Value<'_>,
-    ) -> bool {
-        let Slot {
-            column_type,
-            offset,
-        } = self.slots[feature];
+    pub(crate) fn put_value(&self, row: &mut [u8], heap: &mut Vec<u8>, feature: usize, value: &Value<'_>) -> bool {
+        let Slot { column_type, offset } = self.slots[feature];
         match (column_type, value) {
             (_, Value::Null) => return true,
             (ColumnType::F64, Value::F64(v)) => {
@@ -198,11 +176,7 @@ impl RowLayout {
             }
             (ColumnType::Vector(len), Value::Vector(v)) if v.len() == len as usize => {
                 for (index, element) in v.iter().enumerate() {
-                    put(
-                        row,
-                        offset + 4 * index,
-                        &canonical_f32(*element).to_le_bytes(),
-                    );
+                    put(row, offset + 4 * index, &canonical_f32(*element).to_le_bytes());
                 }
             }
             _ => return false,

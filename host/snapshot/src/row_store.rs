@@ -6,8 +6,8 @@ use crate::header::MAX_ROWS;
 use crate::row_layout::{Extent, RowLayout, event_time_us, put_event_time_us, put_key_extent};
 use crate::schema::MAX_VALUE_BYTES;
 use crate::{
-    DuplicateKeys, EventTime, KeyRef, KeyType, SchemaError, Version, WriteError, WriteOptions,
-    compare_versions, encode_row,
+    DuplicateKeys, EventTime, KeyRef, KeyType, SchemaError, Version, WriteError, WriteOptions, compare_versions,
+    encode_row,
 };
 
 /// The rows pushed to a writer, in the layout of the file; offsets are into its own keys and heap.
@@ -146,11 +146,7 @@ impl RowStore {
         let watermark = self.options.watermark;
         for time in times.into_iter().flatten() {
             if time > watermark {
-                return Err(WriteError::AfterWatermark {
-                    row,
-                    time,
-                    watermark,
-                });
+                return Err(WriteError::AfterWatermark { row, time, watermark });
             }
         }
         let features = &self.options.schema.features;
@@ -217,10 +213,7 @@ impl RowStore {
             bytes.clear();
             self.encode(*row, &mut bytes);
             let times = self.times(*row);
-            let version = Version {
-                row: &bytes,
-                ..times
-            };
+            let version = Version { row: &bytes, ..times };
             let best = Version {
                 row: &greatest_bytes,
                 ..times
@@ -247,13 +240,7 @@ impl RowStore {
 }
 
 /// Gives a row its place in the file: its key and its values are at the ends of those written before it.
-pub(crate) fn place_row(
-    layout: &RowLayout,
-    row: &mut [u8],
-    key_bytes: usize,
-    keys_end: &mut u64,
-    heap_end: &mut u64,
-) {
+pub(crate) fn place_row(layout: &RowLayout, row: &mut [u8], key_bytes: usize, keys_end: &mut u64, heap_end: &mut u64) {
     let place = |end: &mut u64, len: u32| {
         let offset = *end;
         *end += u64::from(len);

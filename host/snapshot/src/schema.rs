@@ -30,9 +30,7 @@ pub struct SnapshotSchema {
 impl SnapshotSchema {
     /// The index of the feature of this name.
     pub fn feature_index(&self, name: &str) -> Option<usize> {
-        self.features
-            .iter()
-            .position(|feature| feature.name == name)
+        self.features.iter().position(|feature| feature.name == name)
     }
 
     /// The types of the entity key's parts.
@@ -46,9 +44,7 @@ impl SnapshotSchema {
     /// A limit is exceeded, or a name is empty or there twice.
     pub fn check(&self) -> Result<(), SchemaError> {
         if self.key.is_empty() || self.key.len() > MAX_KEY_COLUMNS {
-            return Err(SchemaError::KeyColumnCount {
-                count: self.key.len(),
-            });
+            return Err(SchemaError::KeyColumnCount { count: self.key.len() });
         }
         if self.features.len() > MAX_FEATURES {
             return Err(SchemaError::FeatureCount {
@@ -177,9 +173,7 @@ fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Schem
             });
         }
         if !seen.insert(name) {
-            return Err(SchemaError::DuplicateName {
-                name: name.to_owned(),
-            });
+            return Err(SchemaError::DuplicateName { name: name.to_owned() });
         }
     }
     Ok(())

@@ -20,13 +20,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, by its number.
-    pub const ALL: [Self; 5] = [
-        Self::Present,
-        Self::Null,
-        Self::NotFound,
-        Self::Expired,
-        Self::Future,
-    ];
+    pub const ALL: [Self; 5] = [Self::Present, Self::Null, Self::NotFound, Self::Expired, Self::Future];
 
     /// The name in logs, metrics and command output.
     pub const fn name(self) -> &'static str {

@@ -162,12 +162,7 @@ impl Cursor<'_> {
             let fraction = self.digits(len)?;
             micros = fraction * 10_i64.pow(9 - len as u32) / 1_000;
         }
-        Some(
-            hour * MICROS_PER_HOUR
-                + minute * MICROS_PER_MINUTE
-                + second * MICROS_PER_SECOND
-                + micros,
-        )
+        Some(hour * MICROS_PER_HOUR + minute * MICROS_PER_MINUTE + second * MICROS_PER_SECOND + micros)
     }
 
     /// Microseconds that the local time is ahead of UTC.
@@ -184,8 +179,7 @@ impl Cursor<'_> {
         };
         let hours = self.digits(2)?;
         let minutes = self.after(b':', 2)?;
-        (hours <= 23 && minutes <= 59)
-            .then_some(sign * (hours * MICROS_PER_HOUR + minutes * MICROS_PER_MINUTE))
+        (hours <= 23 && minutes <= 59).then_some(sign * (hours * MICROS_PER_HOUR + minutes * MICROS_PER_MINUTE))
     }
 
     fn eat(&mut self, byte: u8) -> bool {
@@ -197,19 +191,14 @@ impl Cursor<'_> {
     }
 
     fn after(&mut self, separator: u8, len: usize) -> Option<i64> {
-        if self.eat(separator) {
-            self.digits(len)
-        } else {
-            None
-        }
+        if self.eat(separator) { self.digits(len) } else { None }
     }
 
     /// A number of exactly `len` digits, at most 9.
     fn digits(&mut self, len: usize) -> Option<i64> {
         let (digits, rest) = self.0.split_at_checked(len)?;
         let number = digits.iter().try_fold(0, |number, byte| {
-            byte.is_ascii_digit()
-                .then(|| 10 * number + i64::from(byte - b'0'))
+            byte.is_ascii_digit().then(|| 10 * number + i64::from(byte - b'0'))
         })?;
         self.0 = rest;
         Some(number)
@@ -240,8 +229,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;

@@ -76,9 +76,7 @@ fn check_blocks(bytes: &[u8], header: &Header) -> Result<(), Flaw> {
             return Err(Flaw::corrupt(
                 header.section_at(start),
                 start,
-                format!(
-                    "the checksum of the block that begins here, number {index}, does not match"
-                ),
+                format!("the checksum of the block that begins here, number {index}, does not match"),
             ));
         }
     }
@@ -103,11 +101,7 @@ fn check_index(snapshot: &Snapshot) -> Result<(), Flaw> {
     for (bucket, ends) in directory.windows(2).enumerate() {
         let range = ends[0] as usize..ends[1] as usize;
         for index in range {
-            if hashes
-                .get(index)
-                .map(|hash| bucket_of(*hash, header.bucket_bits))
-                != Some(bucket)
-            {
+            if hashes.get(index).map(|hash| bucket_of(*hash, header.bucket_bits)) != Some(bucket) {
                 return Err(Flaw::corrupt(
                     Section::Hashes,
                     hashes_at + 8 * index as u64,
@@ -151,8 +145,7 @@ impl<'a> RowCheck<'a> {
         let rows = rows.chunks_exact(self.layout.row_bytes());
         for (index, (row, hash)) in rows.zip(snapshot.hashes()).enumerate() {
             let offset = rows_at + index as u64 * self.layout.row_bytes() as u64;
-            let in_row =
-                |flaw: &str| Flaw::corrupt(Section::Rows, offset, format!("row {index}: {flaw}"));
+            let in_row = |flaw: &str| Flaw::corrupt(Section::Rows, offset, format!("row {index}: {flaw}"));
             let key = self.check_key(row, *hash).map_err(in_row)?;
             if previous >= Some((*hash, key)) {
                 return Err(in_row("the key is not in order"));
@@ -189,8 +182,7 @@ impl<'a> RowCheck<'a> {
     }
 
     fn check_key(&mut self, row: &[u8], hash: u64) -> Result<&'a [u8], &'static str> {
-        let bytes = next(self.keys, &mut self.keys_end, key_extent(row))
-            .ok_or("the key is out of place")?;
+        let bytes = next(self.keys, &mut self.keys_end, key_extent(row)).ok_or("the key is out of place")?;
         let key = KeyRef::from_bytes(bytes).map_err(|_| "the key is malformed")?;
         if !key.has_types(&self.key_types) {
             return Err("the key is not of the schema's types");
@@ -208,8 +200,7 @@ impl<'a> RowCheck<'a> {
             return is_zero.then_some(()).ok_or("a null is not zero");
         }
         if let Some(extent) = self.layout.extent(row, feature) {
-            let bytes =
-                next(self.heap, &mut self.heap_end, extent).ok_or("the value is out of place")?;
+            let bytes = next(self.heap, &mut self.heap_end, extent).ok_or("the value is out of place")?;
             let is_text = self.layout.column_type(feature) == ColumnType::String;
             if is_text && core::str::from_utf8(bytes).is_err() {
                 return Err("the text is not UTF-8");
@@ -229,9 +220,7 @@ impl<'a> RowCheck<'a> {
                 canonical_f32(f32::from_bits(bits)).to_bits() == bits
             }),
             ColumnType::Bool => slot.first().is_some_and(|byte| *byte <= 1),
-            ColumnType::I64 | ColumnType::Timestamp | ColumnType::String | ColumnType::Bytes => {
-                true
-            }
+            ColumnType::I64 | ColumnType::Timestamp | ColumnType::String | ColumnType::Bytes => true,
         };
         is_canonical
             .then_some(())
@@ -251,7 +240,5 @@ fn next<'a>(store: &'a [u8], end: &mut u64, extent: Extent) -> Option<&'a [u8]> 
 
 fn section<'a>(bytes: &'a [u8], header: &Header, section: Section) -> &'a [u8] {
     let range = header.range(section);
-    bytes
-        .get(range.start as usize..range.end as usize)
-        .unwrap_or(&[])
+    bytes.get(range.start as usize..range.end as usize).unwrap_or(&[])
 }

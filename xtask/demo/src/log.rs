@@ -56,9 +56,19 @@ impl Log {
             .collect::<Result<Vec<_>>>()?;
         let items = read(&directory.join(ITEMS))?
             .iter()
-            .map(|row| Ok((row[1].parse().into_diagnostic()?, row[2].parse().into_diagnostic()?, row[3].clone())))
+            .map(|row| {
+                Ok((
+                    row[1].parse().into_diagnostic()?,
+                    row[2].parse().into_diagnostic()?,
+                    row[3].clone(),
+                ))
+            })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self::new("Open Bandit sample (PyPI obp 0.4.1, bts/all)", impressions, items))
+        Ok(Self::new(
+            "Open Bandit sample (PyPI obp 0.4.1, bts/all)",
+            impressions,
+            items,
+        ))
     }
 
     /// A log like it, generated: 80 items, 12,000 impressions over seven days, some at the same microsecond.
@@ -73,7 +83,9 @@ impl Log {
             (z ^ (z >> 31)) % bound
         };
         let first_day = 18_224 * MICROS_PER_DAY;
-        let mut times: Vec<i64> = (0..11_900).map(|_| first_day + next(7 * MICROS_PER_DAY as u64) as i64).collect();
+        let mut times: Vec<i64> = (0..11_900)
+            .map(|_| first_day + next(7 * MICROS_PER_DAY as u64) as i64)
+            .collect();
         times.extend_from_within(..100);
         let impressions = times
             .into_iter()
@@ -85,7 +97,15 @@ impl Log {
                 user_features: [format!("segment-{}", next(6)), format!("age-{}", next(5))],
             })
             .collect();
-        let items = (0..80).map(|item| (item, next(4_000) as f64 / 1_000.0 - 1.0, format!("category-{}", item % 7))).collect();
+        let items = (0..80)
+            .map(|item| {
+                (
+                    item,
+                    next(4_000) as f64 / 1_000.0 - 1.0,
+                    format!("category-{}", item % 7),
+                )
+            })
+            .collect();
         Self::new("generated", impressions, items)
     }
 
@@ -113,18 +133,28 @@ impl Log {
                 train += &row;
             }
         }
-        let first_day = self.impressions.first().map_or(self.watermark, |impression| impression.time);
+        let first_day = self
+            .impressions
+            .first()
+            .map_or(self.watermark, |impression| impression.time);
         let mut items = "item_id,item_feature_0,item_feature_1,listed_at\n".to_owned();
         for (item, price, category) in &self.items {
             let _ = writeln!(items, "{item},{price},{category},{first_day}");
         }
         let mut serve = "timestamp,item_id,position,user_feature_0,user_feature_1\n".to_owned();
         let ids: BTreeSet<i64> = self.items.iter().map(|(item, ..)| *item).collect();
-        let last_day = self.impressions.iter().filter(|impression| impression.time >= self.watermark);
+        let last_day = self
+            .impressions
+            .iter()
+            .filter(|impression| impression.time >= self.watermark);
         for impression in last_day.take(requests.unwrap_or(usize::MAX)) {
             for item in &ids {
                 let [first, second] = &impression.user_features;
-                let _ = writeln!(serve, "{},{item},{},{first},{second}", impression.time, impression.position);
+                let _ = writeln!(
+                    serve,
+                    "{},{item},{},{first},{second}",
+                    impression.time, impression.position
+                );
             }
         }
         for (name, text) in [
@@ -146,7 +176,10 @@ impl Impression {
     fn row(&self) -> String {
         let [first, second] = &self.user_features;
         let click = u8::from(self.click);
-        format!("{},{},{},{click},{first},{second}\n", self.time, self.item, self.position)
+        format!(
+            "{},{},{},{click},{first},{second}\n",
+            self.time, self.item, self.position
+        )
     }
 }
 

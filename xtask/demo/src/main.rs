@@ -16,7 +16,8 @@ use hdrhistogram::Histogram;
 use miette::{Context, IntoDiagnostic, Result, miette};
 use unskew::{Host, HostOptions, Module, Runtime, SnapshotEntry, Store};
 use unskew_batch::{
-    BackfillOptions, Moment, OutputOptions, Parity, Project, TrainingSet, backfill, compute, manifest_path, materialize, replay,
+    BackfillOptions, Moment, OutputOptions, Parity, Project, TrainingSet, backfill, compute, manifest_path,
+    materialize, replay,
 };
 use unskew_registry::{
     BuildOptions, COMPONENT_BUDGET_BYTES, Draft, build_component, commit, load_modules, module_entries, put_snapshot,
@@ -27,10 +28,15 @@ use crate::report::Report;
 
 const PROJECT: &str = include_str!("../open-bandit/unskew.toml");
 const SERVICE: &str = "ranker";
+/// Longer requests count as this long: a minute.
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
 const TRANSFORMS: [&str; 2] = ["ctr-history", "request-context"];
 
 #[derive(Parser)]
-#[command(name = "cargo xtask demo", about = "One component in a backfill and in the embedded host, on a real ad log")]
+#[command(
+    name = "cargo xtask demo",
+    about = "One component in a backfill and in the embedded host, on a real ad log"
+)]
 struct Arguments {
     /// Generate a log instead of fetching the Open Bandit sample (package obp from PyPI).
     #[arg(long)]
@@ -55,7 +61,11 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let mut report = Report::default();
 
-    let log = if arguments.synthetic { Log::synthetic() } else { Log::open_bandit(&arguments.out)? };
+    let log = if arguments.synthetic {
+        Log::synthetic()
+    } else {
+        Log::open_bandit(&arguments.out)?
+    };
     let directory = arguments.out.join("open-bandit");
     log.write(&directory, arguments.requests)?;
     std::fs::write(directory.join("unskew.toml"), PROJECT).into_diagnostic()?;
@@ -78,7 +88,11 @@ fn main() -> Result<()> {
     for mismatch in &parity.named {
         eprintln!("{mismatch}");
     }
-    Err(miette!("{} of {} values differ between batch and serving", parity.mismatches, parity.values))
+    Err(miette!(
+        "{} of {} values differ between batch and serving",
+        parity.mismatches,
+        parity.values
+    ))
 }
 
 fn build(repository: &Path, report: &mut Report) -> Result<Vec<Vec<u8>>> {
@@ -93,7 +107,10 @@ fn build(repository: &Path, report: &mut Report) -> Result<Vec<Vec<u8>>> {
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot build {name}"))?;
         if built.component.len() > COMPONENT_BUDGET_BYTES {
-            return Err(miette!("{name} is {} bytes, beyond {COMPONENT_BUDGET_BYTES}", built.component.len()));
+            return Err(miette!(
+                "{name} is {} bytes, beyond {COMPONENT_BUDGET_BYTES}",
+                built.component.len()
+            ));
         }
         report.component(&built.name, &built.component, start.elapsed());
         components.push(built.component);
@@ -166,7 +183,7 @@ fn serve(
         .service(SERVICE)
         .ok_or_else(|| miette!("the generation has no service `{SERVICE}`"))?;
     let mut session = host.session();
-    let mut latency_ns: Histogram<u64> = Histogram::new(3).into_diagnostic()?;
+    let mut latency_ns: Histogram<u64> = Histogram::new_with_max(LATENCY_NS_MAX, 3).into_diagnostic()?;
     let (mut before, mut candidates) = (Instant::now(), 0);
     let start = Instant::now();
     let parity = replay(&service, &mut session, &set, |moment| match moment {

@@ -19,7 +19,12 @@ pub struct Report {
 impl Report {
     pub fn log(&mut self, log: &Log, took: Duration) {
         step("log", took);
-        eprintln!("    {}: {} impressions, last day from {}", log.name, log.impressions.len(), log.watermark);
+        eprintln!(
+            "    {}: {} impressions, last day from {}",
+            log.name,
+            log.impressions.len(),
+            log.watermark
+        );
     }
 
     pub fn component(&mut self, name: &str, component: &[u8], took: Duration) {
@@ -39,13 +44,18 @@ impl Report {
             output.bytes,
             manifest.display()
         );
-        self.digests.insert("training_set".to_owned(), json!(output.digest.to_string()));
+        self.digests
+            .insert("training_set".to_owned(), json!(output.digest.to_string()));
         self.end.insert("training_rows".to_owned(), json!(output.rows));
     }
 
     pub fn snapshot(&mut self, view: &str, written: &Written, digest: &Digest) {
-        eprintln!("    snapshot of {view}: {} rows, {} bytes", written.row_count, written.file_bytes);
-        self.digests.insert(format!("snapshot:{view}"), json!(digest.to_string()));
+        eprintln!(
+            "    snapshot of {view}: {} rows, {} bytes",
+            written.row_count, written.file_bytes
+        );
+        self.digests
+            .insert(format!("snapshot:{view}"), json!(digest.to_string()));
     }
 
     pub fn generation(&mut self, generation: u64, took: Duration) {
@@ -60,7 +70,7 @@ impl Report {
 
     pub fn parity(&mut self, parity: &Parity, latency_ns: &Histogram<u64>, candidates: usize, took: Duration) {
         step("serve and compare", took);
-        let micros = |quantile| latency_ns.value_at_quantile(quantile) as f64 / 1_000.0;
+        let micros = |quantile| (latency_ns.value_at_quantile(quantile) as f64 / 100.0).round() / 10.0;
         let quantiles = [("p50", micros(0.5)), ("p99", micros(0.99)), ("p99.9", micros(0.999))];
         eprintln!("    {} requests of up to {candidates} candidates", latency_ns.len());
         self.end.insert("rows".to_owned(), json!(parity.rows));
@@ -68,8 +78,10 @@ impl Report {
         self.end.insert("mismatches".to_owned(), json!(parity.mismatches));
         self.end.insert("requests".to_owned(), json!(latency_ns.len()));
         self.end.insert("candidates_per_request".to_owned(), json!(candidates));
-        let latencies: Map<String, Value> =
-            quantiles.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let latencies: Map<String, Value> = quantiles
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
         self.end.insert("evaluate_latency_us".to_owned(), latencies.into());
     }
 
@@ -77,7 +89,8 @@ impl Report {
     pub fn print(mut self, directory: &Path, is_json: bool) {
         if is_json {
             self.end.insert("digests".to_owned(), self.digests.into());
-            self.end.insert("files".to_owned(), json!(directory.display().to_string()));
+            self.end
+                .insert("files".to_owned(), json!(directory.display().to_string()));
             println!("{}", Value::Object(self.end));
             return;
         }

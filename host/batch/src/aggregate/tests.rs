@@ -13,7 +13,7 @@ use super::*;
 fn module() -> &'static Module {
     static MODULE: OnceLock<(Module, tempfile::TempDir)> = OnceLock::new();
     let (module, _) = MODULE.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         let options = BuildOptions {
             target_dir: Some(root.join("target/wasm")),
             ..BuildOptions::default()
@@ -28,11 +28,7 @@ fn module() -> &'static Module {
 }
 
 fn instance() -> Instance {
-    let limits = CallLimits {
-        memory_bytes: CallLimits::BATCH.memory_bytes,
-        ..CallLimits::BATCH
-    };
-    module().instantiate(limits).unwrap()
+    module().instantiate(CallLimits::BATCH).unwrap()
 }
 
 fn key(id: i64) -> EntityKey {
@@ -55,7 +51,10 @@ fn table(events: &[Event]) -> (Vec<Option<EntityKey>>, Table) {
         known_at.push(late.map(|late| EventTime((time + late) * HALF_HOUR)));
         keys.push(Some(key(*entity)));
     }
-    (keys, Table::new(vec![("clicked".to_owned(), clicked)], times, Some(known_at)))
+    (
+        keys,
+        Table::new(vec![("clicked".to_owned(), clicked)], times, Some(known_at)),
+    )
 }
 
 fn log<'a>(keys: &[Option<EntityKey>], table: &'a Table, call_rows: usize) -> EventLog<'a> {
@@ -112,15 +111,29 @@ fn an_entity_that_is_too_hot_for_a_call_is_folded_on_the_way() {
     let mut events: Vec<Event> = (0..700).map(|n| (1, n / 3, None, Some(n % 4 == 0))).collect();
     events.extend((0..5).map(|n| (2, n * 40, Some(3), None)));
     let mut queries: Vec<Query> = (0..300).rev().map(|n| (Some(1), n)).collect();
-    queries.extend([(Some(2), 90), (None, 10), (Some(3), 10), (Some(1), 500), (Some(1), 500), (Some(2), 0)]);
+    queries.extend([
+        (Some(2), 90),
+        (None, 10),
+        (Some(3), 10),
+        (Some(1), 500),
+        (Some(1), 500),
+        (Some(2), 0),
+    ]);
     let at_once = read(&events, &queries, None, MAX_CALL_ROWS);
     let impressions_7d = |row: usize| at_once.0[6].value(row);
-    assert_eq!(impressions_7d(0), Value::I64(700), "all of them are visible at 299 half hours, and within 7 days");
+    assert_eq!(
+        impressions_7d(0),
+        Value::I64(700),
+        "all of them are visible at 299 half hours, and within 7 days"
+    );
     assert_eq!(impressions_7d(299), Value::I64(0));
     let states = fold(&events, 200, MAX_CALL_ROWS);
     assert_eq!(states.len(), 2);
     for call_rows in [1, 7, 64, 699, 700, 701] {
-        assert!(read(&events, &queries, None, call_rows) == at_once, "{call_rows} rows a call");
+        assert!(
+            read(&events, &queries, None, call_rows) == at_once,
+            "{call_rows} rows a call"
+        );
         assert_eq!(fold(&events, 200, call_rows), states, "{call_rows} rows a call");
     }
 }
@@ -129,7 +142,11 @@ fn an_entity_that_is_too_hot_for_a_call_is_folded_on_the_way() {
 fn nothing_gives_nothing() {
     let (outputs, statuses) = read(&[(1, 1, None, None)], &[], None, 8);
     assert!(outputs.iter().all(|output| output.rows() == 0) && statuses.is_empty());
-    assert_eq!(fold(&[(1, 5, None, None)], 5, 8), [], "an event at the watermark is not before it");
+    assert_eq!(
+        fold(&[(1, 5, None, None)], 5, 8),
+        [],
+        "an event at the watermark is not before it"
+    );
     assert_eq!(fold(&[], 5, 8), []);
     let (outputs, statuses) = read(&[], &[(Some(1), 1), (None, 1)], None, 8);
     assert_eq!(statuses, [Status::NotFound; 2]);

@@ -1,13 +1,12 @@
 use arrow::array::{
-    Array, ArrayAccessor, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeListArray,
-    GenericListArray, OffsetSizeTrait, PrimitiveArray,
+    Array, ArrayAccessor, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeListArray, GenericListArray, OffsetSizeTrait,
+    PrimitiveArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowNativeType, DataType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    ArrowNativeType, DataType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::array_value_to_string;
 use unskew_frame::{Column, ColumnType};
@@ -77,12 +76,8 @@ pub(crate) fn text_bytes(array: &dyn Array) -> u64 {
         DataType::Binary => sum(array.as_binary::<i32>().iter().map(|v| v.map(<[u8]>::len))),
         DataType::LargeBinary => sum(array.as_binary::<i64>().iter().map(|v| v.map(<[u8]>::len))),
         DataType::BinaryView => sum(array.as_binary_view().iter().map(|v| v.map(<[u8]>::len))),
-        DataType::FixedSizeBinary(size) => {
-            array.len() as u64 * u64::try_from(*size).unwrap_or_default()
-        }
-        DataType::Dictionary(_, values) => {
-            cast(array, values).map_or(0, |array| text_bytes(&array))
-        }
+        DataType::FixedSizeBinary(size) => array.len() as u64 * u64::try_from(*size).unwrap_or_default(),
+        DataType::Dictionary(_, values) => cast(array, values).map_or(0, |array| text_bytes(&array)),
         _ => 0,
     }
 }
@@ -134,9 +129,7 @@ fn append_integers(
 ) -> Result<(), Stop> {
     macro_rules! of {
         ($type:ty) => {
-            append_primitives::<$type>(array, column, |column, value| {
-                push(column, i128::from(value))
-            })
+            append_primitives::<$type>(array, column, |column, value| push(column, i128::from(value)))
         };
     }
     match array.data_type() {
@@ -195,11 +188,7 @@ fn append_f32s(array: &dyn Array, column: &mut Column) -> Result<(), Stop> {
 }
 
 fn append_timestamps(array: &dyn Array, column: &mut Column) -> Result<(), Stop> {
-    fn scaled<T: ArrowPrimitiveType>(
-        array: &dyn Array,
-        column: &mut Column,
-        micros: i64,
-    ) -> Result<(), Stop>
+    fn scaled<T: ArrowPrimitiveType>(array: &dyn Array, column: &mut Column, micros: i64) -> Result<(), Stop>
     where
         i64: From<T::Native>,
     {
@@ -209,15 +198,9 @@ fn append_timestamps(array: &dyn Array, column: &mut Column) -> Result<(), Stop>
         })
     }
     match array.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            scaled::<TimestampSecondType>(array, column, 1_000_000)
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            scaled::<TimestampMillisecondType>(array, column, 1_000)
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            scaled::<TimestampMicrosecondType>(array, column, 1)
-        }
+        DataType::Timestamp(TimeUnit::Second, _) => scaled::<TimestampSecondType>(array, column, 1_000_000),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => scaled::<TimestampMillisecondType>(array, column, 1_000),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => scaled::<TimestampMicrosecondType>(array, column, 1),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
             append_primitives::<TimestampNanosecondType>(array, column, |column, nanos| {
                 column.push_timestamp(nanos.div_euclid(1_000));
@@ -264,11 +247,7 @@ fn append_vectors(array: &dyn Array, column: &mut Column, len: usize) -> Result<
         let fits = elements.len() == len && elements.null_count() == 0;
         fits.then(|| column.push_vector(elements.values()))
     }
-    fn lists<O: OffsetSizeTrait>(
-        array: &GenericListArray<O>,
-        column: &mut Column,
-        len: usize,
-    ) -> Result<(), Stop> {
+    fn lists<O: OffsetSizeTrait>(array: &GenericListArray<O>, column: &mut Column, len: usize) -> Result<(), Stop> {
         append_each(array, column, |column, list| push(column, list, len))
     }
     match array.data_type() {

@@ -38,11 +38,7 @@ fn integers_are_exact_or_refused() {
         I64,
         "row 2: 9223372036854775808 of UInt64 is no i64",
     );
-    check(
-        Int64Array::from(vec![1 << 53]),
-        F64,
-        "F64(9007199254740992.0)",
-    );
+    check(Int64Array::from(vec![1 << 53]), F64, "F64(9007199254740992.0)");
     check(
         Int64Array::from(vec![(1 << 53) + 1]),
         F64,
@@ -54,11 +50,7 @@ fn integers_are_exact_or_refused() {
         "row 1: 16777217 of Int32 is no f32",
     );
     check(UInt8Array::from(vec![0, 1]), Bool, "Bool(false) Bool(true)");
-    check(
-        UInt8Array::from(vec![2]),
-        Bool,
-        "row 1: 2 of UInt8 is no bool",
-    );
+    check(UInt8Array::from(vec![2]), Bool, "row 1: 2 of UInt8 is no bool");
     check(Int64Array::from(vec![-5]), Timestamp, "Timestamp(-5)");
     check(
         Int32Array::from(vec![1]),
@@ -70,26 +62,10 @@ fn integers_are_exact_or_refused() {
 #[test]
 fn floats_keep_their_bits() {
     use ColumnType::{F32, F64, I64};
-    check(
-        Float64Array::from(vec![-0.0, 0.1]),
-        F64,
-        "F64(-0.0) F64(0.1)",
-    );
-    check(
-        Float32Array::from(vec![0.1]),
-        F64,
-        "F64(0.10000000149011612)",
-    );
-    check(
-        Float64Array::from(vec![0.5, f64::NAN]),
-        F32,
-        "F32(0.5) F32(NaN)",
-    );
-    check(
-        Float64Array::from(vec![0.1]),
-        F32,
-        "row 1: 0.1 of Float64 is no f32",
-    );
+    check(Float64Array::from(vec![-0.0, 0.1]), F64, "F64(-0.0) F64(0.1)");
+    check(Float32Array::from(vec![0.1]), F64, "F64(0.10000000149011612)");
+    check(Float64Array::from(vec![0.5, f64::NAN]), F32, "F32(0.5) F32(NaN)");
+    check(Float64Array::from(vec![0.1]), F32, "row 1: 0.1 of Float64 is no f32");
     check(
         Float64Array::from(vec![1.0]),
         I64,
@@ -103,16 +79,8 @@ fn floats_keep_their_bits() {
 #[test]
 fn timestamps_of_every_unit_are_microseconds() {
     use ColumnType::Timestamp as T;
-    check(
-        TimestampSecondArray::from(vec![-1]),
-        T,
-        "Timestamp(-1000000)",
-    );
-    check(
-        TimestampMillisecondArray::from(vec![2]),
-        T,
-        "Timestamp(2000)",
-    );
+    check(TimestampSecondArray::from(vec![-1]), T, "Timestamp(-1000000)");
+    check(TimestampMillisecondArray::from(vec![2]), T, "Timestamp(2000)");
     check(
         TimestampMicrosecondArray::from(vec![Some(3), None]),
         T,
@@ -127,9 +95,7 @@ fn timestamps_of_every_unit_are_microseconds() {
     let zoned = TimestampMicrosecondArray::from(vec![3]).with_timezone("+02:00");
     check(zoned, T, "Timestamp(3)");
     check(Date32Array::from(vec![1]), T, "Timestamp(86400000000)");
-    assert!(
-        show(&TimestampSecondArray::from(vec![i64::MAX / 1_000]), T).contains("is no timestamp")
-    );
+    assert!(show(&TimestampSecondArray::from(vec![i64::MAX / 1_000]), T).contains("is no timestamp"));
     assert!(show(&Date32Array::from(vec![i32::MAX]), T).contains("is no timestamp"));
 }
 
@@ -146,19 +112,9 @@ fn texts_bytes_and_dictionaries() {
         String,
         "String(\"a long text, not inlined\")",
     );
-    let dictionary: DictionaryArray<Int32Type> = vec![Some("b"), None, Some("a"), Some("b")]
-        .into_iter()
-        .collect();
-    check(
-        dictionary,
-        String,
-        "String(\"b\") null String(\"a\") String(\"b\")",
-    );
-    check(
-        BinaryViewArray::from(vec![b"\x00".as_slice()]),
-        Bytes,
-        "Bytes([0])",
-    );
+    let dictionary: DictionaryArray<Int32Type> = vec![Some("b"), None, Some("a"), Some("b")].into_iter().collect();
+    check(dictionary, String, "String(\"b\") null String(\"a\") String(\"b\")");
+    check(BinaryViewArray::from(vec![b"\x00".as_slice()]), Bytes, "Bytes([0])");
     let fixed = FixedSizeBinaryArray::try_from_iter([[1_u8, 2]].iter()).unwrap();
     check(fixed, Bytes, "Bytes([1, 2])");
     check(
@@ -193,10 +149,7 @@ fn vectors_have_their_length_and_no_missing_element() {
 fn a_scalar_is_repeated() {
     let column = Column::scalar(ColumnType::I64, Value::I64(7)).unwrap();
     let array = column_to_array(&column, 3);
-    assert_eq!(
-        array.as_primitive::<arrow::datatypes::Int64Type>().values(),
-        &[7, 7, 7]
-    );
+    assert_eq!(array.as_primitive::<arrow::datatypes::Int64Type>().values(), &[7, 7, 7]);
 }
 
 #[test]

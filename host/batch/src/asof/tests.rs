@@ -1,8 +1,6 @@
 use proptest::prelude::*;
 use unskew_frame::{Column, ColumnType, Value};
-use unskew_snapshot::{
-    KeyPart, Version, compare_versions, encode_row, is_alive, parse_duration_us,
-};
+use unskew_snapshot::{KeyPart, Version, compare_versions, encode_row, is_alive, parse_duration_us};
 
 use super::*;
 
@@ -22,10 +20,7 @@ fn table(rows: &[(&str, i64, Option<i64>, i64)]) -> (Vec<Option<EntityKey>>, Tab
     let known: Vec<_> = rows.iter().map(|row| row.2.map(EventTime)).collect();
     let known = known.iter().any(Option::is_some).then_some(known);
     let keys = rows.iter().map(|row| key(row.0)).collect();
-    (
-        keys,
-        Table::new(vec![("value".to_owned(), values)], times, known),
-    )
+    (keys, Table::new(vec![("value".to_owned(), values)], times, known))
 }
 
 /// One spine row of key "a" at a time against rows of (event time, known-at, value).
@@ -149,12 +144,7 @@ fn purchases_get_the_features_of_their_time() {
     let table = Table::new(columns, times, None);
     let index = AsOfIndex::build(["u1", "u1", "u2"].map(key).to_vec(), &table);
     let spine = ["u1", "u1", "u2"].map(key);
-    let times = [
-        "2024-01-15T10:00:00Z",
-        "2024-01-20T14:30:00Z",
-        "2024-01-18T09:00:00Z",
-    ]
-    .map(at);
+    let times = ["2024-01-15T10:00:00Z", "2024-01-20T14:30:00Z", "2024-01-18T09:00:00Z"].map(at);
     let (first, second, third) = (Some((5, 45.0)), Some((6, 46.0)), Some((3, 60.0)));
     for (ttl, expected) in [
         (None, [first, second, third]),

@@ -9,20 +9,14 @@ fn key(id: i64) -> EntityKey {
 }
 
 /// Events of (key, event time, known-at, value).
-fn table(
-    events: &[(Option<i64>, i64, Option<i64>, i64)],
-    with_known_at: bool,
-) -> (Vec<Option<EntityKey>>, Table) {
+fn table(events: &[(Option<i64>, i64, Option<i64>, i64)], with_known_at: bool) -> (Vec<Option<EntityKey>>, Table) {
     let mut values = Column::new(ColumnType::I64);
     events.iter().for_each(|event| values.push_i64(event.3));
     let times = events.iter().map(|event| EventTime(event.1)).collect();
     let known = events.iter().map(|event| event.2.map(EventTime)).collect();
     let keys = events.iter().map(|event| event.0.map(key)).collect();
     let columns = vec![("value".to_owned(), values)];
-    (
-        keys,
-        Table::new(columns, times, with_known_at.then_some(known)),
-    )
+    (keys, Table::new(columns, times, with_known_at.then_some(known)))
 }
 
 #[test]
@@ -64,20 +58,12 @@ fn events_at_the_last_instant_sort_behind_those_that_become_visible_then() {
 
 #[test]
 fn an_entity_without_events_and_events_without_an_entity() {
-    let events = [
-        (None, 1, None, 0),
-        (Some(2), 1, None, 0),
-        (Some(1), 1, None, 0),
-    ];
+    let events = [(None, 1, None, 0), (Some(2), 1, None, 0), (Some(1), 1, None, 0)];
     let (keys, table) = table(&events, false);
     let index = EventIndex::build(keys, &table);
     assert_eq!(index.group(&key(3)), None);
     assert_eq!(index.visible(&key(3), EventTime::MAX), 0);
-    let keys: Vec<_> = index
-        .groups()
-        .into_iter()
-        .map(|(key, _)| key.clone())
-        .collect();
+    let keys: Vec<_> = index.groups().into_iter().map(|(key, _)| key.clone()).collect();
     assert_eq!(keys, [key(1), key(2)]);
 }
 

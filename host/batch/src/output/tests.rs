@@ -14,10 +14,7 @@ fn columns() -> Vec<OutputColumn> {
     let mut times = Column::new(ColumnType::Timestamp);
     times.push_timestamp(i64::MIN);
     times.push_timestamp(i64::MAX);
-    let statuses = [
-        unskew_snapshot::Status::Present,
-        unskew_snapshot::Status::NotFound,
-    ];
+    let statuses = [unskew_snapshot::Status::Present, unskew_snapshot::Status::NotFound];
     vec![
         (
             "click".to_owned(),
@@ -86,17 +83,10 @@ fn a_file_is_replaced_only_when_asked() {
 fn columns_that_make_no_file_leave_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.parquet");
-    let column = |name: &str| {
-        (
-            name.to_owned(),
-            Arc::new(StringArray::from(vec!["a"])) as ArrayRef,
-        )
-    };
+    let column = |name: &str| (name.to_owned(), Arc::new(StringArray::from(vec!["a"])) as ArrayRef);
     let message = |columns: &[OutputColumn], rows| {
         let error = write_columns(&path, rows, columns, OutputOptions::default()).unwrap_err();
-        error
-            .to_string()
-            .replace(&format!("{}/", folder.path().display()), "")
+        error.to_string().replace(&format!("{}/", folder.path().display()), "")
     };
     assert_eq!(
         message(&[column("a"), column("b"), column("a")], 1),

@@ -90,11 +90,7 @@ fn check_source(raw: RawSource, directory: &Path) -> Result<Source, Wrong> {
     })
 }
 
-fn check_view(
-    raw: RawView,
-    entities: &[Entity],
-    sources: &[Source],
-) -> Result<(View, ViewSource), Wrong> {
+fn check_view(raw: RawView, entities: &[Entity], sources: &[Source]) -> Result<(View, ViewSource), Wrong> {
     check_kind(&raw)?;
     let entity = find("an entity", &raw.entity, entities, |entity| &entity.name)?;
     let source = find("a source", &raw.source, sources, |source| &source.name)?;
@@ -136,11 +132,7 @@ fn check_kind(raw: &RawView) -> Result<(), Wrong> {
     let has_features = raw.features.as_ref().is_some_and(|f| !f.is_empty());
     let setting = |span, setting, reason| {
         let view = name();
-        let problem = Problem::Setting {
-            view,
-            setting,
-            reason,
-        };
+        let problem = Problem::Setting { view, setting, reason };
         wrong(span, problem)
     };
     if raw.module.is_none() {
@@ -208,12 +200,7 @@ fn bind_features(raw: Vec<RawFeature>) -> Result<Vec<ColumnBinding>, Wrong> {
     raw.into_iter().map(bind).collect()
 }
 
-fn check_declared(
-    span: Range<usize>,
-    view: &str,
-    source: &Source,
-    binding: &ColumnBinding,
-) -> Result<(), Wrong> {
+fn check_declared(span: Range<usize>, view: &str, source: &Source, binding: &ColumnBinding) -> Result<(), Wrong> {
     match source.types.get(&binding.column) {
         Some(declared) if *declared != binding.column_type => wrong(
             span,

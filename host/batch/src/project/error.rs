@@ -67,9 +67,7 @@ pub enum Problem {
     #[error("entity `{0}` has no key: give `keys = [{{ name = \"…\", type = \"i64\" }}]`")]
     NoKey(String),
     /// A source without a column of event times.
-    #[error(
-        "source `{0}` has no event time: give `event_time`, the column that says when each row happened"
-    )]
+    #[error("source `{0}` has no event time: give `event_time`, the column that says when each row happened")]
     NoEventTime(String),
     /// A view with neither features nor a module.
     #[error(

@@ -82,10 +82,7 @@ fn a_project_is_read_as_it_is_written() {
         text: "fast".to_owned(),
     };
     assert_eq!(aggregate.inputs["mode"], text);
-    assert_eq!(
-        aggregate.inputs["hour"],
-        Binding::Reference("hour".to_owned())
-    );
+    assert_eq!(aggregate.inputs["hour"], Binding::Reference("hour".to_owned()));
     let service = &catalog.services[0];
     assert!(service.request[0].nullable);
     assert_eq!(service.transforms[0].module, "request-context");
@@ -101,10 +98,7 @@ fn a_view_reads_keys_then_features_then_events() {
     let context = project.view_source("item_context").unwrap();
     let source = project.source(&context.source).unwrap();
     let table = source.table_source(context, Vec::new());
-    assert_eq!(
-        names(&table),
-        ["sku:i64", "item_feature_1:string", "embedding:f32[16]"]
-    );
+    assert_eq!(names(&table), ["sku:i64", "item_feature_1:string", "embedding:f32[16]"]);
     assert_eq!(table.known_at.as_deref(), Some("loaded_at"));
 
     let ctr = project.view_source("item_ctr").unwrap();
@@ -230,13 +224,8 @@ fn values_are_of_their_types() {
 #[track_caller]
 fn check_syntax(old: &str, new: &str, line: usize, part: &str) {
     assert!(PROJECT.contains(old), "{old}");
-    let error = load(&PROJECT.replacen(old, new, 1))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with(&format!("shop/unskew.toml:{line}: ")),
-        "{error}"
-    );
+    let error = load(&PROJECT.replacen(old, new, 1)).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("shop/unskew.toml:{line}: ")), "{error}");
     assert!(error.contains(part), "{error}");
 }
 
@@ -244,12 +233,7 @@ fn check_syntax(old: &str, new: &str, line: usize, part: &str) {
 fn settings_are_those_of_a_project_file() {
     check_syntax("known_at =", "known_att =", 19, "did you mean `known_at`?");
     check_syntax("[[view]]", "[[views]]", 21, "did you mean `view`?");
-    check_syntax(
-        "type = \"i64\"",
-        "type = \"int\"",
-        7,
-        "`int` is not a key type",
-    );
+    check_syntax("type = \"i64\"", "type = \"int\"", 7, "`int` is not a key type");
     check_syntax(
         "click = \"bool\"",
         "click = \"boolean\"",
@@ -270,9 +254,6 @@ fn settings_are_those_of_a_project_file() {
 #[test]
 fn a_missing_file_is_named() {
     let error = Project::load(Path::new("/nowhere/unskew.toml")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot read the project file /nowhere/unskew.toml"
-    );
+    assert_eq!(error.to_string(), "cannot read the project file /nowhere/unskew.toml");
     assert!(std::error::Error::source(&error).is_some());
 }

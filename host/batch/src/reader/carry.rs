@@ -24,11 +24,7 @@ struct CarriedColumn {
 
 impl Carried {
     /// The columns of a file with this header. Columns without a name are not carried.
-    pub(super) fn of_header(
-        path: &Path,
-        names: &[&str],
-        request: &Request<'_>,
-    ) -> Result<Self, ReadError> {
+    pub(super) fn of_header(path: &Path, names: &[&str], request: &Request<'_>) -> Result<Self, ReadError> {
         let mut carried = Self::default();
         for (index, name) in names.iter().enumerate() {
             if !is_carried(name, request) {
@@ -54,12 +50,7 @@ impl Carried {
 
     /// The column of this name and whether its type was declared. It may be new, after `rows` rows without it; none if it
     /// is not one to carry.
-    pub(super) fn by_name(
-        &mut self,
-        name: &str,
-        rows: usize,
-        request: &Request<'_>,
-    ) -> Option<(&mut Growing, bool)> {
+    pub(super) fn by_name(&mut self, name: &str, rows: usize, request: &Request<'_>) -> Option<(&mut Growing, bool)> {
         let position = match self.by_name.get(name) {
             Some(position) => *position,
             None if is_carried(name, request) => {
@@ -75,12 +66,7 @@ impl Carried {
     }
 
     /// Ends row `row`, counted from 0: columns that it did not have miss a value.
-    pub(super) fn end_row(
-        &mut self,
-        path: &Path,
-        place: Place,
-        row: usize,
-    ) -> Result<(), ReadError> {
+    pub(super) fn end_row(&mut self, path: &Path, place: Place, row: usize) -> Result<(), ReadError> {
         self.columns
             .iter_mut()
             .filter(|column| column.growing.column.rows() == row)
@@ -88,14 +74,9 @@ impl Carried {
     }
 
     /// The columns; `infer` gives those whose type was not declared.
-    pub(super) fn into_arrays(
-        self,
-        infer: impl Fn(&Column) -> ArrayRef,
-    ) -> Vec<(String, ArrayRef)> {
+    pub(super) fn into_arrays(self, infer: impl Fn(&Column) -> ArrayRef) -> Vec<(String, ArrayRef)> {
         let array = |CarriedColumn {
-                         growing,
-                         is_declared,
-                         ..
+                         growing, is_declared, ..
                      }: CarriedColumn| {
             let column = growing.column;
             let array = if is_declared {
@@ -129,7 +110,5 @@ impl Carried {
 
 /// Whether a column of this name is to be carried.
 pub(super) fn is_carried(name: &str, request: &Request<'_>) -> bool {
-    request.carry.is_some()
-        && !name.is_empty()
-        && request.columns.iter().all(|wanted| wanted.name != name)
+    request.carry.is_some() && !name.is_empty() && request.columns.iter().all(|wanted| wanted.name != name)
 }

@@ -11,10 +11,7 @@ use super::{Growing, Place, Read, ReadError, Request, locate, open};
 pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
     let (file, input) = open(path)?;
     let mut reader = ReaderBuilder::new().from_reader(BufReader::with_capacity(1 << 16, file));
-    let header = reader
-        .headers()
-        .map_err(|error| malformed(path, error))?
-        .clone();
+    let header = reader.headers().map_err(|error| malformed(path, error))?.clone();
     let names: Vec<&str> = header.iter().collect();
     let places = locate(path, &names, request.columns)?;
     let mut columns = Growing::all(request.columns);
@@ -54,11 +51,7 @@ fn push(column: &mut Growing, path: &Path, text: Option<&str>) -> Result<(), Rea
 }
 
 /// The text of a cell, none if it is empty.
-fn cell<'a>(
-    path: &Path,
-    record: &'a ByteRecord,
-    index: usize,
-) -> Result<Option<&'a str>, ReadError> {
+fn cell<'a>(path: &Path, record: &'a ByteRecord, index: usize) -> Result<Option<&'a str>, ReadError> {
     let bytes = record.get(index).unwrap_or_default();
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::Malformed {
         path: path.to_owned(),
@@ -73,9 +66,7 @@ fn malformed(path: &Path, error: csv::Error) -> ReadError {
     let path = path.to_owned();
     match error.into_kind() {
         ErrorKind::Io(source) => ReadError::Open { path, source },
-        ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => ReadError::Malformed {
+        ErrorKind::UnequalLengths { expected_len, len, .. } => ReadError::Malformed {
             path,
             place,
             reason: format!("the row has {len} cells, the header has {expected_len}"),

@@ -134,9 +134,7 @@ impl ReadError {
     /// The same error at another place of its file, if it has one.
     pub(super) fn with_place(mut self, at: Place) -> Self {
         match &mut self {
-            Self::Malformed {
-                place: Some(place), ..
-            }
+            Self::Malformed { place: Some(place), .. }
             | Self::Value { place, .. }
             | Self::MissingValue { place, .. } => *place = at,
             _ => {}
@@ -188,9 +186,7 @@ fn choices(column: &str, available: &[String]) -> String {
 /// What a value of the type looks like in a text file, where that is not plain.
 const fn hint(expected: ColumnType) -> &'static str {
     match expected {
-        ColumnType::Timestamp => {
-            ": write 2024-01-15T10:00:00Z or microseconds since 1970-01-01T00:00:00Z"
-        }
+        ColumnType::Timestamp => ": write 2024-01-15T10:00:00Z or microseconds since 1970-01-01T00:00:00Z",
         ColumnType::Bool => ": write true, false, 1 or 0",
         ColumnType::Bytes => ": write hexadecimal digits",
         ColumnType::Vector(_) => ": write as many numbers as the type says, as in [0.5, 1]",

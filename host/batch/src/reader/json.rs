@@ -36,8 +36,7 @@ pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError
         if text.trim_ascii().is_empty() {
             continue;
         }
-        let values: Line<'_> =
-            serde_json::from_str(&text).map_err(|error| malformed(path, place, error))?;
+        let values: Line<'_> = serde_json::from_str(&text).map_err(|error| malformed(path, place, error))?;
         for (column, absent) in columns.iter_mut().zip(&mut absent) {
             match values.get(&column.wanted.name) {
                 Some(raw) => push(column, path, place, raw.get())?,
@@ -81,10 +80,7 @@ pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError
 
 /// Appends the value that `raw` writes, which is JSON.
 fn push(column: &mut Growing, path: &Path, place: Place, raw: &str) -> Result<(), ReadError> {
-    let is_quoted_type = matches!(
-        column.wanted.column_type,
-        ColumnType::String | ColumnType::Bytes
-    );
+    let is_quoted_type = matches!(column.wanted.column_type, ColumnType::String | ColumnType::Bytes);
     match unquote(raw) {
         _ if raw == NULL => column.push_null(path, place),
         Some(text) => column.push_text(path, place, &text),
@@ -111,9 +107,7 @@ fn infer(raws: &Column) -> ArrayRef {
 
 /// The text of a JSON string, none of any other value.
 fn unquote(raw: &str) -> Option<String> {
-    raw.starts_with('"')
-        .then(|| serde_json::from_str(raw).ok())
-        .flatten()
+    raw.starts_with('"').then(|| serde_json::from_str(raw).ok()).flatten()
 }
 
 fn read_error(path: &Path, place: Place, error: io::Error) -> ReadError {

@@ -67,18 +67,14 @@ fn read_file(
     };
     let mask = ProjectionMask::roots(builder.parquet_schema(), projected.iter().copied());
     let mut batches = guard(path, || {
-        builder
-            .with_batch_size(BATCH_ROWS)
-            .with_projection(mask)
-            .build()
+        builder.with_batch_size(BATCH_ROWS).with_projection(mask).build()
     })?;
     let mut rows = 0;
     while let Some(batch) = next_batch(path, &mut batches)? {
         for (column, index) in columns.iter_mut().zip(&wanted) {
             match index {
                 Some(index) => append(path, rows, &array_of(&batch, *index), column)?,
-                None => (0..batch.num_rows())
-                    .try_for_each(|row| column.push_null(path, place(rows + row)))?,
+                None => (0..batch.num_rows()).try_for_each(|row| column.push_null(path, place(rows + row)))?,
             }
         }
         for (position, index) in others.iter().enumerate() {
@@ -91,16 +87,10 @@ fn read_file(
 }
 
 /// Appends an array whose first row is the file's row `first_row`, counted from 0.
-fn append(
-    path: &Path,
-    first_row: usize,
-    array: &ArrayRef,
-    column: &mut Growing,
-) -> Result<(), ReadError> {
+fn append(path: &Path, first_row: usize, array: &ArrayRef, column: &mut Growing) -> Result<(), ReadError> {
     column.reserve(path, array.len(), text_bytes(array))?;
     let (rows, nulls) = (column.column.rows(), column.column.null_count());
-    append_array(array, &mut column.column)
-        .map_err(|error| cast_error(path, first_row, &column.wanted.name, error))?;
+    append_array(array, &mut column.column).map_err(|error| cast_error(path, first_row, &column.wanted.name, error))?;
     if !column.wanted.nullable && column.column.null_count() > nulls {
         let view = column.column.view();
         let is_missing = |row: &usize| !view.is_present(rows + row);
@@ -132,10 +122,7 @@ fn cast_error(path: &Path, first_row: usize, column: &str, error: CastError) -> 
     }
 }
 
-fn next_batch(
-    path: &Path,
-    batches: &mut ParquetRecordBatchReader,
-) -> Result<Option<RecordBatch>, ReadError> {
+fn next_batch(path: &Path, batches: &mut ParquetRecordBatchReader) -> Result<Option<RecordBatch>, ReadError> {
     guard(path, || batches.next().transpose())
 }
 
@@ -186,8 +173,7 @@ impl CarriedArrays {
             }
             return Ok(false);
         }
-        if let Some(twice) = (1..names.len()).find(|index| names[..*index].contains(&names[*index]))
-        {
+        if let Some(twice) = (1..names.len()).find(|index| names[..*index].contains(&names[*index])) {
             return Err(ReadError::DuplicateColumn {
                 path: path.to_owned(),
                 column: names[twice].to_owned(),
@@ -210,8 +196,8 @@ impl CarriedArrays {
         let array = match types.and_then(|types| types.get(name)) {
             None => array,
             Some(column_type) => {
-                let column = array_to_column(&array, *column_type)
-                    .map_err(|error| cast_error(path, first_row, name, error))?;
+                let column =
+                    array_to_column(&array, *column_type).map_err(|error| cast_error(path, first_row, name, error))?;
                 column_to_array(&column, array.len())
             }
         };

@@ -97,11 +97,7 @@ impl Case {
                 false => array_value_to_string(array, row).unwrap(),
             };
             let values: Vec<_> = (0..array.len()).map(show).collect();
-            lines.push(format!(
-                "{name}: {} {}",
-                array.data_type(),
-                values.join(" ")
-            ));
+            lines.push(format!("{name}: {} {}", array.data_type(), values.join(" ")));
         }
         lines.join("\n")
     }
@@ -160,16 +156,12 @@ fn csv_errors_name_file_line_and_column() {
         .check("a.csv: no column `y` (the file has t, x)");
     case("a.csv", "timestamps,x\n1,5\n")
         .column("timestamp", ColumnType::Timestamp)
-        .check(
-            "a.csv: no column `timestamp`, did you mean `timestamps`? (the file has timestamps, x)",
-        );
+        .check("a.csv: no column `timestamp`, did you mean `timestamps`? (the file has timestamps, x)");
     case("a.csv", "t,t\n1,5\n")
         .column("t", ColumnType::I64)
         .check("a.csv: several columns are named `t`: rename all but one");
-    case("a.csv", "t,x,x\n1,5,6\n")
-        .check("a.csv: several columns are named `x`: rename all but one");
-    case("a.csv", "t,x\n1,5\n1,2,3\n")
-        .check("a.csv: line 3: the row has 3 cells, the header has 2");
+    case("a.csv", "t,x,x\n1,5,6\n").check("a.csv: several columns are named `x`: rename all but one");
+    case("a.csv", "t,x\n1,5\n1,2,3\n").check("a.csv: line 3: the row has 3 cells, the header has 2");
     case("a.csv", b"t,x\n1,\xff\n").check("a.csv: line 2: cell 2 is not UTF-8");
     case("a.csv", "")
         .column("t", ColumnType::I64)
@@ -180,10 +172,7 @@ fn csv_errors_name_file_line_and_column() {
     let long = format!("t\n{}\n", "é".repeat(100));
     case("a.csv", long)
         .column("t", ColumnType::I64)
-        .check(&format!(
-            "a.csv: line 2, column `t`: `{}…` is no i64",
-            "é".repeat(64)
-        ));
+        .check(&format!("a.csv: line 2, column `t`: `{}…` is no i64", "é".repeat(64)));
 }
 
 #[test]
@@ -236,12 +225,10 @@ fn json_errors_name_file_line_and_column() {
         .column("t", ColumnType::I64)
         .not_null()
         .check("a.jsonl: line 1, column `t`: the value is missing: every row must have one");
-    case("a.jsonl", "{\"t\": 1}\n{\"t\": \n").check(
-        "a.jsonl: line 2: the line is not a JSON object: EOF while parsing a value at column 0",
-    );
-    case("a.jsonl", "[1]\n").check(
-        "a.jsonl: line 1: the line is not a JSON object: invalid type: sequence, expected a map at column 0",
-    );
+    case("a.jsonl", "{\"t\": 1}\n{\"t\": \n")
+        .check("a.jsonl: line 2: the line is not a JSON object: EOF while parsing a value at column 0");
+    case("a.jsonl", "[1]\n")
+        .check("a.jsonl: line 1: the line is not a JSON object: invalid type: sequence, expected a map at column 0");
     case("a.jsonl", b"{\"t\": \"\xff\"}\n").check("a.jsonl: line 1: the line is not UTF-8");
 }
 
@@ -276,9 +263,9 @@ fn parquet_errors_name_file_row_and_column() {
     table()
         .column("id", ColumnType::I64)
         .check("a.parquet: row 9001, column `id`: `18446744073709551615` is no i64");
-    table().column("id", ColumnType::String).check(
-        "a.parquet: column `id`: UInt64 cannot be read as string: write the column as string",
-    );
+    table()
+        .column("id", ColumnType::String)
+        .check("a.parquet: column `id`: UInt64 cannot be read as string: write the column as string");
     table()
         .column("ids", ColumnType::I64)
         .check("a.parquet: no column `ids`, did you mean `id`? (the file has t, id)");
@@ -286,9 +273,7 @@ fn parquet_errors_name_file_row_and_column() {
 
 #[test]
 fn damaged_parquet_is_an_error_wherever_it_is_cut_or_changed() {
-    let values: ArrayRef = Arc::new(StringArray::from_iter_values(
-        (0..500).map(|i| format!("{i}")),
-    ));
+    let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..500).map(|i| format!("{i}"))));
     let case = parquet(&[("s", values)]).column("s", ColumnType::String);
     let whole = fs::read(&case.path).unwrap();
     for len in (0..whole.len()).step_by(37) {
@@ -307,9 +292,7 @@ fn damaged_parquet_is_an_error_wherever_it_is_cut_or_changed() {
         if let Ok(read) = case.read() {
             assert_eq!(
                 read.columns[0].rows(),
-                read.carried
-                    .first()
-                    .map_or(read.columns[0].rows(), |c| c.1.len())
+                read.carried.first().map_or(read.columns[0].rows(), |c| c.1.len())
             );
         }
     }
@@ -321,10 +304,7 @@ fn a_directory_is_read_in_the_order_of_its_names() {
     let write = |name: &str, column: &str, values: Vec<i64>| {
         let path = case.folder.path().join(name);
         let rows = values.len();
-        let columns = [(
-            column.to_owned(),
-            Arc::new(Int64Array::from(values)) as ArrayRef,
-        )];
+        let columns = [(column.to_owned(), Arc::new(Int64Array::from(values)) as ArrayRef)];
         write_columns(&path, rows, &columns, OutputOptions::default()).unwrap();
     };
     write("c.parquet", "x", vec![5]);
@@ -346,10 +326,7 @@ fn a_directory_is_read_in_the_order_of_its_names() {
 
     write("d.parquet", "y", vec![5]);
     let error = directory().show();
-    assert!(
-        error.ends_with("d.parquet: no column `x` (the file has y)"),
-        "{error}"
-    );
+    assert!(error.ends_with("d.parquet: no column `x` (the file has y)"), "{error}");
 }
 
 #[test]

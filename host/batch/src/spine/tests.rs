@@ -48,18 +48,13 @@ fn a_spine_has_times_keys_fields_and_carries_the_rest() {
     let names: Vec<_> = spine.labels.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["click", "fold"]);
     assert!(spine.labels[0].1.as_boolean().value(0));
-    assert_eq!(
-        spine.labels[1].1.as_primitive::<Int64Type>().values(),
-        &[1, 2, 1]
-    );
+    assert_eq!(spine.labels[1].1.as_primitive::<Int64Type>().values(), &[1, 2, 1]);
 }
 
 #[test]
 fn a_spine_lacks_neither_times_nor_fields_that_must_be_there() {
     let column = |text| match read(text) {
-        Err(ReadError::MissingColumn { column, .. } | ReadError::MissingValue { column, .. }) => {
-            column
-        }
+        Err(ReadError::MissingColumn { column, .. } | ReadError::MissingValue { column, .. }) => column,
         other => panic!("{other:?}"),
     };
     assert_eq!(column("item_id,position\n7,3\n"), "t");

@@ -15,10 +15,7 @@ fn a_table_has_its_columns_and_times() {
     };
     let source = TableSource {
         path: path.clone(),
-        columns: vec![
-            request("x", ColumnType::F64),
-            request("id", ColumnType::I64),
-        ],
+        columns: vec![request("x", ColumnType::F64), request("id", ColumnType::I64)],
         event_time: "t".to_owned(),
         known_at: Some("loaded".to_owned()),
     };
@@ -29,10 +26,7 @@ fn a_table_has_its_columns_and_times() {
     assert_eq!(table.column("id").unwrap().view().i64(1), 8);
     assert_eq!(table.column("t"), None);
     assert_eq!(table.event_time(), [EventTime(10), EventTime(11)]);
-    assert_eq!(
-        table.known_at(),
-        Some([Some(EventTime(20)), None].as_slice())
-    );
+    assert_eq!(table.known_at(), Some([Some(EventTime(20)), None].as_slice()));
     assert_eq!(table.files()[0].path, path);
 
     let source = TableSource {

@@ -13,24 +13,14 @@ fn crate_of(manifest: Option<&str>) -> (tempfile::TempDir, Result<Package, Build
 fn a_folder_must_hold_a_crate() {
     let (_directory, package) = crate_of(Some("[package]\nname = \"ctr-history\"\n"));
     assert_eq!(package.unwrap().name, "ctr-history");
-    for manifest in [
-        None,
-        Some("[workspace]\n"),
-        Some("[package]\nversion = \"1.0.0\"\n"),
-    ] {
+    for manifest in [None, Some("[workspace]\n"), Some("[package]\nversion = \"1.0.0\"\n")] {
         let (_directory, package) = crate_of(manifest);
-        assert!(
-            matches!(package, Err(BuildError::NoCrate { .. })),
-            "{manifest:?}"
-        );
+        assert!(matches!(package, Err(BuildError::NoCrate { .. })), "{manifest:?}");
     }
     let (_directory, package) = crate_of(Some("[package"));
     assert!(matches!(package, Err(BuildError::Manifest { .. })));
     let error = Package::read(Path::new("/no/such/folder")).err().unwrap();
-    assert!(
-        error.to_string().contains("/no/such/folder/Cargo.toml"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("/no/such/folder/Cargo.toml"), "{error}");
 }
 
 #[test]

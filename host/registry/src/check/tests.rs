@@ -30,10 +30,7 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn both_worlds_of_the_contract_pass() {
-    assert_eq!(
-        check_component(&component("row-transform")),
-        Ok(World::RowTransform)
-    );
+    assert_eq!(check_component(&component("row-transform")), Ok(World::RowTransform));
     assert_eq!(
         check_component(&component("aggregate-transform")),
         Ok(World::AggregateTransform)
@@ -44,24 +41,12 @@ fn both_worlds_of_the_contract_pass() {
 fn what_is_not_a_component_is_named() {
     check(b"", &["not WebAssembly", "unskew build"]);
     check(b"\0as", &["not WebAssembly"]);
-    check(
-        b"(component)",
-        &["not WebAssembly", "not its source or its text"],
-    );
+    check(b"(component)", &["not WebAssembly", "not its source or its text"]);
     check(b"\x7fELF\x02\x01\x01\0\0\0\0\0", &["not WebAssembly"]);
-    check(
-        b"\0asm",
-        &["not valid WebAssembly at offset 4", "cut short"],
-    );
+    check(b"\0asm", &["not valid WebAssembly at offset 4", "cut short"]);
     check(b"\0asm\x0d\0\x02\0", &["not valid WebAssembly at offset 4"]);
-    check(
-        &wat("(module)"),
-        &["a core module, not a component", "unskew build"],
-    );
-    check(
-        &vec![0; MAX_COMPONENT_BYTES + 1],
-        &["8388609 bytes, more than 8388608"],
-    );
+    check(&wat("(module)"), &["a core module, not a component", "unskew build"]);
+    check(&vec![0; MAX_COMPONENT_BYTES + 1], &["8388609 bytes, more than 8388608"]);
 }
 
 #[test]
@@ -78,10 +63,7 @@ fn every_cut_is_refused() {
     for len in 0..whole.len() {
         // What is cut off may be no more than the name of the tool that made it, at a section's end.
         match check_component(&whole[..len]) {
-            Ok(_) => assert!(
-                whole[len..].windows(9).any(|part| part == b"producers"),
-                "cut at {len}"
-            ),
+            Ok(_) => assert!(whole[len..].windows(9).any(|part| part == b"producers"), "cut at {len}"),
             Err(CheckError::NotWebAssembly) => assert!(len < 4, "cut at {len}"),
             Err(CheckError::Invalid { offset, .. }) => {
                 assert!(offset <= len.max(4), "cut at {len}: {offset}")
@@ -158,42 +140,23 @@ fn an_import_of_types_alone_is_an_import() {
 
 #[test]
 fn a_world_must_be_whole_and_only_one() {
-    let other =
-        "package a:b@1.0.0;\ninterface c { d: func(); }\nworld w { export c; }\nworld empty {}";
-    check(
-        &component_of(other, "w"),
-        &["exports a:b/c@1.0.0 and so neither world"],
-    );
-    check(
-        &component_of(other, "empty"),
-        &["exports nothing and so neither world"],
-    );
+    let other = "package a:b@1.0.0;\ninterface c { d: func(); }\nworld w { export c; }\nworld empty {}";
+    check(&component_of(other, "w"), &["exports a:b/c@1.0.0 and so neither world"]);
+    check(&component_of(other, "empty"), &["exports nothing and so neither world"]);
 
     let both = format!("{SOURCE}\nworld both {{ export metadata; export row; export aggregate; }}");
-    check(
-        &component_of(&both, "both"),
-        &["exports both `row` and `aggregate`"],
-    );
+    check(&component_of(&both, "both"), &["exports both `row` and `aggregate`"]);
 
     let half = format!("{SOURCE}\nworld half {{ export row; }}");
     check(
         &component_of(&half, "half"),
-        &[
-            "does not export unskew:transform/metadata@0.1.0",
-            "row-transform",
-        ],
+        &["does not export unskew:transform/metadata@0.1.0", "row-transform"],
     );
 
-    let version = changed(
-        "package unskew:transform@0.1.0;",
-        "package unskew:transform@0.2.0;",
-    );
+    let version = changed("package unskew:transform@0.1.0;", "package unskew:transform@0.2.0;");
     check(
         &component_of(&version, "row-transform"),
-        &[
-            "unskew:transform/row@0.2.0",
-            "neither world of unskew:transform@0.1.0",
-        ],
+        &["unskew:transform/row@0.2.0", "neither world of unskew:transform@0.1.0"],
     );
 }
 
@@ -273,10 +236,8 @@ fn names_of_types_do_not_count() {
 #[test]
 fn relaxed_simd_and_threads_are_refused() {
     check(
-        &wat(
-            "(component (core module (func (param v128 v128 v128) (result v128)
-            local.get 0 local.get 1 local.get 2 f32x4.relaxed_madd)))",
-        ),
+        &wat("(component (core module (func (param v128 v128 v128) (result v128)
+            local.get 0 local.get 1 local.get 2 f32x4.relaxed_madd)))"),
         &["not valid WebAssembly", "relaxed SIMD"],
     );
     check(

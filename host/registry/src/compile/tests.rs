@@ -35,21 +35,14 @@ fn code_has_canonical_nans() {
     )
     .unwrap();
     let plain = engine.precompile_component(&adder).unwrap();
-    let canonical = Compiler::new()
-        .unwrap()
-        .engine
-        .precompile_component(&adder)
-        .unwrap();
+    let canonical = Compiler::new().unwrap().engine.precompile_component(&adder).unwrap();
     assert_ne!(plain, canonical);
 }
 
 #[test]
 fn what_is_no_transform_is_not_compiled() {
     let error = compile(b"\0asm\x01\0\0\0").unwrap_err();
-    assert!(
-        matches!(error, CompileError::Check(CheckError::CoreModule)),
-        "{error}"
-    );
+    assert!(matches!(error, CompileError::Check(CheckError::CoreModule)), "{error}");
 }
 
 #[test]
@@ -62,30 +55,16 @@ fn the_cache_is_filled_once_and_repaired() {
     assert!(!first.is_cached);
     let whole = fs::read(&path).unwrap();
     assert_eq!(first.bytes, whole.len());
-    assert!(
-        compile_into(&store, &store.compiled_dir(), &digest)
-            .unwrap()
-            .is_cached
-    );
+    assert!(compile_into(&store, &store.compiled_dir(), &digest).unwrap().is_cached);
 
     let foreign = unskew::encode_artefact(&Digest::of(b"another"), b"code");
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     let mut settings = whole.clone();
     settings[8] ^= 1;
-    for damaged in [
-        &b""[..],
-        &whole[..whole.len() - 1],
-        &flipped,
-        &settings,
-        &foreign,
-    ] {
+    for damaged in [&b""[..], &whole[..whole.len() - 1], &flipped, &settings, &foreign] {
         fs::write(&path, damaged).unwrap();
-        assert!(
-            !compile_into(&store, &store.compiled_dir(), &digest)
-                .unwrap()
-                .is_cached
-        );
+        assert!(!compile_into(&store, &store.compiled_dir(), &digest).unwrap().is_cached);
         assert_eq!(fs::read(&path).unwrap(), whole);
     }
     assert_eq!(
@@ -131,24 +110,14 @@ fn a_generation_is_prepared_with_progress() {
     let manifest = store.manifest(generation).unwrap();
 
     let mut heard = Vec::new();
-    let compiled = prepare(
-        &store,
-        &store.compiled_dir(),
-        &manifest,
-        |compiled, done, all| heard.push((compiled.digest, done, all)),
-    )
+    let compiled = prepare(&store, &store.compiled_dir(), &manifest, |compiled, done, all| {
+        heard.push((compiled.digest, done, all))
+    })
     .unwrap();
-    assert_eq!(
-        compiled.len(),
-        2,
-        "one for each component, not for each name"
-    );
+    assert_eq!(compiled.len(), 2, "one for each component, not for each name");
     assert!(compiled.iter().all(|compiled| !compiled.is_cached));
     assert_eq!(
-        heard
-            .iter()
-            .map(|(_, done, all)| (*done, *all))
-            .collect::<Vec<_>>(),
+        heard.iter().map(|(_, done, all)| (*done, *all)).collect::<Vec<_>>(),
         [(1, 2), (2, 2)]
     );
     let again = prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| {}).unwrap();

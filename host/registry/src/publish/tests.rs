@@ -32,13 +32,7 @@ fn files(store: &Store) -> Vec<String> {
             if path.is_dir() {
                 directories.push(path);
             } else if !path.ends_with(".lock") {
-                found.push(
-                    path.strip_prefix(store.root())
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .to_owned(),
-                );
+                found.push(path.strip_prefix(store.root()).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
@@ -53,16 +47,10 @@ fn a_module_is_written_once() {
     let digest = put_module(&store, &bytes).unwrap();
     assert_eq!(digest, Digest::of(&bytes));
     assert_eq!(fs::read(store.module_path(&digest)).unwrap(), bytes);
-    let written = fs::metadata(store.module_path(&digest))
-        .unwrap()
-        .modified()
-        .unwrap();
+    let written = fs::metadata(store.module_path(&digest)).unwrap().modified().unwrap();
     assert_eq!(put_module(&store, &bytes).unwrap(), digest);
     assert_eq!(
-        fs::metadata(store.module_path(&digest))
-            .unwrap()
-            .modified()
-            .unwrap(),
+        fs::metadata(store.module_path(&digest)).unwrap().modified().unwrap(),
         written
     );
     assert_eq!(files(&store), [format!("modules/{}.wasm", digest.hex())]);
@@ -103,10 +91,7 @@ fn a_snapshot_outlives_its_source() {
     fs::remove_file(&source).unwrap();
     assert_eq!(digest, Digest::of(b"rows"));
     assert_eq!(fs::read(store.snapshot_path(&digest)).unwrap(), b"rows");
-    assert_eq!(
-        files(&store),
-        [format!("snapshots/{}.snapshot", digest.hex())]
-    );
+    assert_eq!(files(&store), [format!("snapshots/{}.snapshot", digest.hex())]);
 }
 
 #[test]
@@ -118,11 +103,7 @@ fn a_snapshot_may_be_named_by_a_link() {
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let digest = put_snapshot(&store, &link).unwrap();
     fs::remove_file(&file).unwrap();
-    assert!(
-        fs::symlink_metadata(store.snapshot_path(&digest))
-            .unwrap()
-            .is_file()
-    );
+    assert!(fs::symlink_metadata(store.snapshot_path(&digest)).unwrap().is_file());
 }
 
 #[test]
@@ -173,9 +154,7 @@ fn a_generation_needs_all_that_it_names() {
 
     let error = commit(&store, draft("ctr", absent)).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains(&format!("module ctr is {absent}")),
+        error.to_string().contains(&format!("module ctr is {absent}")),
         "{error}"
     );
     let error = commit(
@@ -187,9 +166,7 @@ fn a_generation_needs_all_that_it_names() {
     )
     .unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("the snapshot of view clicks is sha256:"),
+        error.to_string().contains("the snapshot of view clicks is sha256:"),
         "{error}"
     );
     assert_eq!(files(&store), before);
@@ -238,10 +215,7 @@ fn a_damaged_store_is_not_written_to() {
     let (_directory, store) = store();
     commit(&store, Draft::default()).unwrap();
     fs::write(store.current_path(), "one").unwrap();
-    assert!(matches!(
-        commit(&store, Draft::default()),
-        Err(PublishError::Store(_))
-    ));
+    assert!(matches!(commit(&store, Draft::default()), Err(PublishError::Store(_))));
     assert_eq!(fs::read_to_string(store.current_path()).unwrap(), "one");
     fs::write(store.current_path(), u64::MAX.to_string()).unwrap();
     assert!(matches!(
@@ -276,10 +250,7 @@ fn publishers_at_once_lose_nothing() {
                 })
             })
             .collect();
-        publishers
-            .into_iter()
-            .flat_map(|p| p.join().unwrap())
-            .collect()
+        publishers.into_iter().flat_map(|p| p.join().unwrap()).collect()
     });
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=PUBLISHERS * COMMITS).collect::<Vec<_>>());

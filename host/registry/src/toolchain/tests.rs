@@ -66,18 +66,18 @@ const LINKER: &str = "h/bin/rust-lld";
 
 #[test]
 fn an_installed_library_comes_before_source() {
-    let machine = Machine::new()
-        .with("debian", "1.96.0", &[SOURCE, LINKER])
-        .with("rustup", "1.95.0", &[CORE, STD, LINKER]);
+    let machine =
+        Machine::new()
+            .with("debian", "1.96.0", &[SOURCE, LINKER])
+            .with("rustup", "1.95.0", &[CORE, STD, LINKER]);
     machine.check("rustup", false, "rustup/lib/rustlib/h/bin/rust-lld");
 }
 
 #[test]
 fn source_is_built_with_the_linker_of_another_installation() {
-    let machine =
-        Machine::new()
-            .with("rustup", "1.95.0", &[LINKER])
-            .with("debian", "1.96.0", &[SOURCE]);
+    let machine = Machine::new()
+        .with("rustup", "1.95.0", &[LINKER])
+        .with("debian", "1.96.0", &[SOURCE]);
     machine.check("debian", true, "rustup/lib/rustlib/h/bin/rust-lld");
 }
 
@@ -97,11 +97,9 @@ fn the_latest_linker_on_the_path_is_taken() {
 
 #[test]
 fn half_a_library_is_none() {
-    let machine = Machine::new().with("half", "1.96.0", &[CORE, LINKER]).with(
-        "whole",
-        "1.96.0",
-        &[CORE, STD, LINKER],
-    );
+    let machine = Machine::new()
+        .with("half", "1.96.0", &[CORE, LINKER])
+        .with("whole", "1.96.0", &[CORE, STD, LINKER]);
     machine.check("whole", false, "whole/lib/rustlib/h/bin/rust-lld");
 }
 

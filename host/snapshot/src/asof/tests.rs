@@ -27,11 +27,7 @@ fn rows_are_visible_at_their_time_and_events_after_it() {
     ];
     for (event_time, known_at, at, row, event) in cases {
         let (time, known) = (EventTime(event_time), known_at.map(EventTime));
-        assert_eq!(
-            is_visible(time, known, EventTime(at)),
-            row,
-            "{event_time} {known_at:?}"
-        );
+        assert_eq!(is_visible(time, known, EventTime(at)), row, "{event_time} {known_at:?}");
         assert_eq!(
             is_event_visible(time, known, EventTime(at)),
             event,
@@ -85,10 +81,7 @@ fn golden_bytes_of_rows() {
         ),
         (&[Value::String("a\0b")], b"\x06a\0\xffb\0\0"),
         (&[Value::Bytes(b"\xff")], b"\x07\xff\0\0"),
-        (
-            &[Value::Vector(&[0.0, -0.0])],
-            b"\x08\x80\0\0\0\x7f\xff\xff\xff",
-        ),
+        (&[Value::Vector(&[0.0, -0.0])], b"\x08\x80\0\0\0\x7f\xff\xff\xff"),
     ];
     for (values, expected) in cases {
         let mut out = b"kept".to_vec();
@@ -155,8 +148,7 @@ fn encoded(row: &Texts) -> Vec<u8> {
         row.0.as_deref().map_or(Value::Null, Value::String),
         row.1.map_or(Value::Null, Value::I64),
         row.2.as_deref().map_or(Value::Null, Value::Bytes),
-        row.3
-            .map_or(Value::Null, |bits| Value::F64(f64::from_bits(bits))),
+        row.3.map_or(Value::Null, |bits| Value::F64(f64::from_bits(bits))),
     ];
     encode_row(&values, &mut out);
     out

@@ -34,12 +34,7 @@ fn golden_bytes_and_hashes() {
     for (parts, bytes, hash) in cases {
         let key = EntityKey::new(parts).unwrap();
         assert_eq!(key.as_bytes(), bytes, "{parts:?}");
-        assert_eq!(
-            key.as_ref().hash(),
-            hash,
-            "{parts:?}: {:#x}",
-            key.as_ref().hash()
-        );
+        assert_eq!(key.as_ref().hash(), hash, "{parts:?}: {:#x}", key.as_ref().hash());
     }
 }
 

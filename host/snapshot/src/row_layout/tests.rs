@@ -23,13 +23,7 @@ fn values_are_placed_by_alignment_then_in_order() {
 
 #[test]
 fn presence_takes_a_word_for_64_features() {
-    for (features, row_bytes) in [
-        (0, 16),
-        (1, 32),
-        (64, 24 + 64),
-        (65, 32 + 72),
-        (128, 32 + 128),
-    ] {
+    for (features, row_bytes) in [(0, 16), (1, 32), (64, 24 + 64), (65, 32 + 72), (128, 32 + 128)] {
         assert_eq!(
             layout(&vec![ColumnType::Bool; features]).row_bytes(),
             row_bytes,

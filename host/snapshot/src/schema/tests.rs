@@ -39,18 +39,12 @@ fn schemas_within_and_beyond_the_limits() {
         |s| s.key = vec![s.key[0].clone(); 17],
         Err("the entity key has 17 columns, it must have 1 to 16"),
     );
-    check(
-        |s| s.key.push(s.key[0].clone()),
-        Err("the name `id` is there twice"),
-    );
+    check(|s| s.key.push(s.key[0].clone()), Err("the name `id` is there twice"));
     check(
         |s| s.features.push(s.features[0].clone()),
         Err("the name `f` is there twice"),
     );
-    check(
-        |s| s.view.clear(),
-        Err("the name `` is empty or longer than 256 bytes"),
-    );
+    check(|s| s.view.clear(), Err("the name `` is empty or longer than 256 bytes"));
     check(|s| s.view = name(MAX_NAME_BYTES), Ok(()));
     let long = format!("the name `{}` is empty or longer than 256 bytes", name(32));
     check(|s| s.view = name(MAX_NAME_BYTES + 1), Err(&long));

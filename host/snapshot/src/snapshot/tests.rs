@@ -8,8 +8,8 @@ use unskew_frame::{ColumnType, Value};
 use crate::header::{HEADER_BYTES, Section, u64_at};
 use crate::row_store::RowStore;
 use crate::{
-    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, OpenError, Snapshot,
-    SnapshotSchema, Status, Ttl, WriteError, WriteOptions, output,
+    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, OpenError, Snapshot, SnapshotSchema, Status, Ttl,
+    WriteError, WriteOptions, output,
 };
 
 /// A row to be pushed: key, event time, known-at, values.
@@ -161,10 +161,7 @@ fn meta_is_what_was_written() {
     assert_eq!(meta.module_digest, Some([7; 32]));
     assert_eq!(meta.state_version, Some(3));
     assert_eq!(meta.row_count, 3);
-    assert_eq!(
-        meta.builder,
-        concat!("unskew-snapshot ", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(meta.builder, concat!("unskew-snapshot ", env!("CARGO_PKG_VERSION")));
     assert_eq!((snapshot.len(), snapshot.is_empty()), (3, false));
     assert_eq!(snapshot.file_bytes(), small_file().len() as u64);
 }

@@ -15,11 +15,7 @@ fn status_of_a_found_row() {
     ];
     for (event_time, ttl, at, status) in cases {
         assert_eq!(
-            row_status(
-                EventTime(event_time),
-                ttl.map(Ttl::from_micros),
-                EventTime(at)
-            ),
+            row_status(EventTime(event_time), ttl.map(Ttl::from_micros), EventTime(at)),
             status,
             "{event_time} {ttl:?} {at}"
         );

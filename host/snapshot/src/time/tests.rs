@@ -20,11 +20,7 @@ fn a_value_is_alive_up_to_and_at_its_ttl() {
     ];
     for (event_time, ttl, at, alive) in cases {
         assert_eq!(
-            is_alive(
-                EventTime(event_time),
-                ttl.map(Ttl::from_micros),
-                EventTime(at)
-            ),
+            is_alive(EventTime(event_time), ttl.map(Ttl::from_micros), EventTime(at)),
             alive,
             "{event_time} {ttl:?} {at}"
         );
@@ -74,11 +70,7 @@ fn texts_and_their_times() {
         ("-290308-12-21T19:59:05.224192Z", i64::MIN),
     ];
     for (text, micros) in cases {
-        assert_eq!(
-            EventTime::parse_rfc3339(text),
-            Some(EventTime(micros)),
-            "{text}"
-        );
+        assert_eq!(EventTime::parse_rfc3339(text), Some(EventTime(micros)), "{text}");
     }
 }
 

@@ -3,10 +3,7 @@ use std::fs;
 use unskew_frame::{ColumnType, Value};
 
 use super::*;
-use crate::{
-    EntityKey, FeatureColumn, KeyColumn, KeyPart, KeyType, MAX_VALUE_BYTES, OpenError, SchemaError,
-    Snapshot,
-};
+use crate::{EntityKey, FeatureColumn, KeyColumn, KeyPart, KeyType, MAX_VALUE_BYTES, OpenError, SchemaError, Snapshot};
 
 fn options() -> WriteOptions {
     let schema = SnapshotSchema {
@@ -40,9 +37,7 @@ fn a_file_appears_whole_under_its_name() {
     let path = folder.path().join("users");
     let mut writer = SnapshotWriter::create(&path, options()).unwrap();
     let values = [Value::String("a"), Value::F64(0.5)];
-    writer
-        .push(id(1).as_ref(), EventTime(100), None, &values)
-        .unwrap();
+    writer.push(id(1).as_ref(), EventTime(100), None, &values).unwrap();
     assert!(!path.exists());
     let written = writer.finish().unwrap();
     assert_eq!(names(folder.path()), ["users"]);
@@ -76,9 +71,7 @@ fn a_writer_that_is_dropped_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = SnapshotWriter::create(&folder.path().join("users"), options()).unwrap();
     let values = [Value::Null, Value::Null];
-    writer
-        .push(id(1).as_ref(), EventTime(0), None, &values)
-        .unwrap();
+    writer.push(id(1).as_ref(), EventTime(0), None, &values).unwrap();
     assert_eq!(names(folder.path()).len(), 1);
     drop(writer);
     assert!(names(folder.path()).is_empty());
@@ -90,9 +83,7 @@ fn no_file_is_created_where_none_can_be() {
     let path = folder.path().join("missing").join("users");
     let error = SnapshotWriter::create(&path, options()).unwrap_err();
     assert!(error.to_string().starts_with("cannot create "), "{error}");
-    assert!(
-        matches!(error, WriteError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
-    );
+    assert!(matches!(error, WriteError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound));
     let mut no_key = options();
     no_key.schema.key.clear();
     let error = SnapshotWriter::create(&folder.path().join("users"), no_key).unwrap_err();
@@ -117,13 +108,7 @@ fn a_row_that_does_not_fit_is_refused_and_the_others_are_written() {
             &[Value::Null, ctr],
             r#"row 1: the key "u1" does not fit the schema"#,
         ),
-        (
-            &id(2),
-            0,
-            None,
-            &[ctr],
-            "row 2 has 1 values, the schema has 2 features",
-        ),
+        (&id(2), 0, None, &[ctr], "row 2 has 1 values, the schema has 2 features"),
         (
             &id(2),
             0,
@@ -171,26 +156,20 @@ fn a_row_that_does_not_fit_is_refused_and_the_others_are_written() {
     let path = folder.path().join("users");
     let mut writer = SnapshotWriter::create(&path, options()).unwrap();
     let values = [Value::String("a"), ctr];
-    writer
-        .push(id(1).as_ref(), EventTime(0), None, &values)
-        .unwrap();
+    writer.push(id(1).as_ref(), EventTime(0), None, &values).unwrap();
     for (key, event_time, known_at, values, message) in cases {
         let known_at = known_at.map(EventTime);
         let pushed = writer.push(key.as_ref(), EventTime(event_time), known_at, values);
         assert_eq!(pushed.unwrap_err().to_string(), message);
     }
-    writer
-        .push(id(3).as_ref(), EventTime(0), None, &values)
-        .unwrap();
+    writer.push(id(3).as_ref(), EventTime(0), None, &values).unwrap();
     assert_eq!(writer.finish().unwrap().row_count, 2);
 
     // As if the refused rows had never been pushed.
     let twin = folder.path().join("twin");
     let mut writer = SnapshotWriter::create(&twin, options()).unwrap();
     for row in [3, 1] {
-        writer
-            .push(id(row).as_ref(), EventTime(0), None, &values)
-            .unwrap();
+        writer.push(id(row).as_ref(), EventTime(0), None, &values).unwrap();
     }
     writer.finish().unwrap();
     assert!(fs::read(path).unwrap() == fs::read(twin).unwrap());
@@ -219,25 +198,13 @@ fn the_as_of_rule_chooses_among_duplicates_and_counts_ties() {
     type Versions<'a> = &'a [(i64, Option<i64>, Option<f64>)];
     let cases: [(Versions<'_>, Option<f64>, u64); 7] = [
         (&[(1, None, Some(1.0)), (2, None, Some(0.5))], Some(0.5), 0),
-        (
-            &[(2, Some(9), Some(1.0)), (2, Some(10), Some(0.5))],
-            Some(0.5),
-            0,
-        ),
-        (
-            &[(2, None, Some(1.0)), (2, Some(i64::MIN), Some(0.5))],
-            Some(0.5),
-            0,
-        ),
+        (&[(2, Some(9), Some(1.0)), (2, Some(10), Some(0.5))], Some(0.5), 0),
+        (&[(2, None, Some(1.0)), (2, Some(i64::MIN), Some(0.5))], Some(0.5), 0),
         (&[(2, None, Some(0.5)), (2, None, Some(1.0))], Some(1.0), 1),
         (&[(2, None, Some(-1.0)), (2, None, None)], Some(-1.0), 1),
         (&[(2, None, Some(1.0)), (2, None, Some(1.0))], Some(1.0), 0),
         // A tie among versions that do not win is no contradiction in what is kept.
-        (
-            &[(1, None, Some(1.0)), (1, None, Some(2.0)), (2, None, None)],
-            None,
-            0,
-        ),
+        (&[(1, None, Some(1.0)), (1, None, Some(2.0)), (2, None, None)], None, 0),
     ];
     let folder = tempfile::tempdir().unwrap();
     for (number, (versions, kept, ties)) in cases.into_iter().enumerate() {
@@ -261,18 +228,10 @@ fn the_as_of_rule_chooses_among_duplicates_and_counts_ties() {
                     .unwrap();
             }
             let written = writer.finish().unwrap();
-            assert_eq!(
-                (written.row_count, written.ties),
-                (1, ties),
-                "case {number}"
-            );
+            assert_eq!((written.row_count, written.ties), (1, ties), "case {number}");
             let snapshot = Snapshot::open(&path).unwrap();
             let row = snapshot.get(id(7).as_ref()).unwrap();
-            assert_eq!(
-                row.value(1),
-                kept.map_or(Value::Null, Value::F64),
-                "case {number}"
-            );
+            assert_eq!(row.value(1), kept.map_or(Value::Null, Value::F64), "case {number}");
             bytes.push(fs::read(path).unwrap());
         }
         assert!(bytes[0] == bytes[1], "case {number}");
@@ -284,26 +243,20 @@ fn what_is_not_a_snapshot_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = Snapshot::open(folder.path()).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .ends_with("is a directory, not a snapshot file"),
+        error.to_string().ends_with("is a directory, not a snapshot file"),
         "{error}"
     );
     assert!(!error.is_corrupt());
 
     let missing = folder.path().join("missing");
     let error = Snapshot::open(&missing).unwrap_err();
-    assert!(
-        matches!(error, OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
-    );
+    assert!(matches!(error, OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound));
 
     let empty = folder.path().join("empty");
     fs::write(&empty, "").unwrap();
     let error = Snapshot::open(&empty).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .ends_with("empty is empty, not a snapshot file"),
+        error.to_string().ends_with("empty is empty, not a snapshot file"),
         "{error}"
     );
 
@@ -311,9 +264,7 @@ fn what_is_not_a_snapshot_file_is_named() {
     fs::write(&text, "user,ctr\n1,0.5\n").unwrap();
     let error = Snapshot::open(&text).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("table.csv is not a snapshot file"),
+        error.to_string().contains("table.csv is not a snapshot file"),
         "{error}"
     );
 }
@@ -325,25 +276,15 @@ fn a_fifo_and_a_socket_are_refused_without_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status();
-    assert!(
-        made.is_ok_and(|status| status.success()),
-        "mkfifo(1) is needed"
-    );
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) is needed");
     let error = Snapshot::open(&fifo).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("is a FIFO, not a snapshot file"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("is a FIFO, not a snapshot file"), "{error}");
 
     let socket = folder.path().join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let error = Snapshot::open(&socket).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .ends_with("is a socket, not a snapshot file"),
+        error.to_string().ends_with("is a socket, not a snapshot file"),
         "{error}"
     );
 }

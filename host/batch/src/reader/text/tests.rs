@@ -8,11 +8,7 @@ use super::*;
 fn check(column_type: ColumnType, text: &str, expected: Option<Value<'_>>) {
     let mut column = Column::new(column_type);
     let pushed = push(&mut column, text);
-    assert_eq!(
-        pushed.is_some(),
-        expected.is_some(),
-        "{text:?} as {column_type}"
-    );
+    assert_eq!(pushed.is_some(), expected.is_some(), "{text:?} as {column_type}");
     assert_eq!(column.rows(), usize::from(expected.is_some()));
     if let Some(expected) = expected {
         assert_eq!(column.value(0), expected, "{text:?} as {column_type}");
@@ -38,11 +34,7 @@ fn numbers_are_exact() {
     check(F64, "-0", Some(Value::F64(-0.0)));
     check(F64, "1,5", None);
     // Rounded once, to the nearest f32; by way of an f64 it would be another.
-    check(
-        F32,
-        "1.00000017881393432617187499",
-        Some(Value::F32(1.000_000_1)),
-    );
+    check(F32, "1.00000017881393432617187499", Some(Value::F32(1.000_000_1)));
 }
 
 #[test]
@@ -57,11 +49,7 @@ fn bools_times_bytes_and_vectors_have_their_forms() {
         "1970-01-01 00:00:01+00:00",
         Some(Value::Timestamp(1_000_000)),
     );
-    check(
-        Timestamp,
-        "1970-01-02",
-        Some(Value::Timestamp(86_400_000_000)),
-    );
+    check(Timestamp, "1970-01-02", Some(Value::Timestamp(86_400_000_000)));
     check(Timestamp, "-5", Some(Value::Timestamp(-5)));
     check(Timestamp, "1.5", None);
     check(Timestamp, "yesterday", None);
@@ -89,10 +77,7 @@ fn a_label_is_of_the_first_type_that_gives_all_its_texts_back() {
         let array = infer(&column);
         let values = (0..array.len()).map(|row| array_value_to_string(&array, row).unwrap());
         let values: Vec<_> = values.collect();
-        assert_eq!(
-            format!("{} {}", array.data_type(), values.join("|")),
-            expected
-        );
+        assert_eq!(format!("{} {}", array.data_type(), values.join("|")), expected);
     };
     check(&["1", "", "-2"], "Int64 1||-2");
     check(&["1", "0.5", "1e3"], "Float64 1.0|0.5|1000.0");

@@ -106,17 +106,7 @@ fn header_fields_out_of_range_are_refused_before_anything_is_allocated() {
         .into_iter()
         .chain((0..7).flat_map(|index| [48 + index * 24 + 8, 48 + index * 24 + 16]))
         .collect();
-    let u64_values = [
-        0,
-        1,
-        7,
-        255,
-        1 << 16,
-        u64::from(u32::MAX),
-        1 << 40,
-        1 << 62,
-        u64::MAX,
-    ];
+    let u64_values = [0, 1, 7, 255, 1 << 16, u64::from(u32::MAX), 1 << 40, 1 << 62, u64::MAX];
     for field in u64_fields {
         for value in u64_values {
             let mut changed = file.clone();
@@ -174,11 +164,7 @@ fn each_check_behind_the_checksums_finds_its_flaw() {
             0xff,
             "feature 3: the value is not in its canonical form",
         ),
-        (
-            values + 80,
-            2,
-            "feature 1: the value is not in its canonical form",
-        ),
+        (values + 80, 2, "feature 1: the value is not in its canonical form"),
         (keys, 9, "the key is malformed"),
         (keys, 3, "the key is malformed"),
         (heap, 0xff, "the text is not UTF-8"),
@@ -222,10 +208,7 @@ fn errors_say_what_and_where() {
     file[rows] ^= 1;
     let cases: [(&[u8], &str); 6] = [
         (b"", "(in memory) is empty, not a snapshot file"),
-        (
-            b"PAR1....",
-            "(in memory) is not a snapshot file: it begins otherwise",
-        ),
+        (b"PAR1....", "(in memory) is not a snapshot file: it begins otherwise"),
         (
             b"\x89US",
             "the snapshot (in memory) is corrupt in its header at offset 3: the file ends in its header",

@@ -215,9 +215,7 @@ fn every_one_of_many_rows_is_found_and_no_other() {
         features: vec![FeatureColumn::new("double", ColumnType::I64)],
         ttl: None,
     };
-    let rows: Vec<Pushed<'_>> = (0..20_000)
-        .map(|i| (id(i), i, None, vec![Value::I64(2 * i)]))
-        .collect();
+    let rows: Vec<Pushed<'_>> = (0..20_000).map(|i| (id(i), i, None, vec![Value::I64(2 * i)])).collect();
     let (file, _) = build(WriteOptions::new(schema, EventTime(20_000)), &rows).unwrap();
     assert!(file.len() > 10 * 65_536);
     let snapshot = open(&file).unwrap();
