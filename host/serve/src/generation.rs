@@ -60,8 +60,9 @@ impl Generation {
             if (meta.watermark.0, meta.row_count) != (entry.watermark_us, entry.row_count) {
                 return Err(ActivateError::Schema {
                     view: view.clone(),
-                    reason: "its snapshot has another watermark or number of rows than the manifest says: publish again"
-                        .to_owned(),
+                    reason:
+                        "its snapshot has another watermark or number of rows than the manifest says: publish again"
+                            .to_owned(),
                 });
             }
             snapshots.insert(view.as_str(), Arc::new(snapshot));
