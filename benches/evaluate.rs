@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use request_context::RequestContext;
 use unskew::{CallLimits, Instance, Store};
 use unskew_benches::{apply_native, output_columns, request_context_inputs};
-use unskew_frame::Column;
+use unskew_frame::{Column, encode};
 use unskew_tests::{component, runtime};
 
 fn instance(name: &str) -> Instance {
@@ -34,7 +34,12 @@ fn row_transform(criterion: &mut Criterion) {
         apply_native::<RequestContext>(&inputs, rows, &mut native);
         assert_eq!(served, native, "the component and its native twin differ");
 
-        group.throughput(Throughput::Elements(rows as u64));
+        let mut frame = Vec::new();
+        encode(&inputs, rows, &mut frame).expect("the inputs fit a frame");
+        group.throughput(Throughput::ElementsAndBytes {
+            elements: rows as u64,
+            bytes: frame.len() as u64 * 8,
+        });
         group.bench_with_input(BenchmarkId::new("native", rows), &rows, |bencher, rows| {
             bencher.iter(|| {
                 native.iter_mut().for_each(Column::clear);

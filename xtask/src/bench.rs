@@ -59,6 +59,8 @@ struct Case {
     group: String,
     function: String,
     rows: u64,
+    /// Of the inputs, as a frame.
+    bytes: u64,
     median_ns: f64,
 }
 
@@ -71,6 +73,7 @@ impl Case {
             group: benchmark["group_id"].as_str()?.to_owned(),
             function: benchmark["function_id"].as_str()?.to_owned(),
             rows: benchmark["value_str"].as_str()?.parse().ok()?,
+            bytes: benchmark["throughput"]["ElementsAndBytes"]["bytes"].as_u64()?,
             median_ns: estimates["median"]["point_estimate"].as_f64()?,
         })
     }
@@ -80,6 +83,7 @@ impl Case {
             "bench": bench,
             "case": format!("{}/{}", self.group, self.function),
             "rows": self.rows,
+            "bytes": self.bytes,
             "threads": 1,
             "value": self.median_ns,
             "unit": "ns",
