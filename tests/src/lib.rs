@@ -7,11 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use unskew::{CallLimits, Digest, Host, HostOptions, Module, Runtime, SnapshotEntry, Store};
-use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, TrainingSet, compute, materialize};
-use unskew_registry::{
-    BuildOptions, Draft, build_component, commit, compile, load_modules, module_entries, put_snapshot,
-};
+use unskew::{CallLimits, Digest, Host, HostOptions, Module, Runtime, Store};
+use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, TrainingSet, compute, publish};
+use unskew_registry::{BuildOptions, build_component, compile, load_modules};
 use unskew_snapshot::EventTime;
 
 /// The repository.
@@ -94,27 +92,10 @@ impl Fixture {
 
     /// Materializes every view as of `watermark`, publishes a generation and gives its number.
     pub fn publish(&self, watermark: EventTime) -> u64 {
-        let mut snapshots = BTreeMap::new();
-        for view in &self.project.catalog().views {
-            let path = self.path(&format!("{}-{}.snapshot", view.name, watermark.0));
-            let made = materialize(&self.project, &self.modules, &view.name, watermark, &path)
-                .unwrap_or_else(|error| panic!("{}", chain(&error)));
-            let digest = put_snapshot(&self.store, &path).expect("the snapshot can be published");
-            snapshots.insert(
-                view.name.clone(),
-                SnapshotEntry {
-                    digest,
-                    watermark_us: watermark.0,
-                    row_count: made.written.row_count,
-                },
-            );
-        }
-        let draft = Draft {
-            catalog: self.project.catalog().clone(),
-            modules: module_entries(&self.modules),
-            snapshots,
-        };
-        commit(&self.store, draft).unwrap_or_else(|error| panic!("{}", chain(&error)))
+        let views = self.project.catalog().views.iter().map(|view| view.name.as_str());
+        publish(&self.project, &self.modules, &self.store, views, watermark, |_| ())
+            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+            .generation
     }
 
     /// Computes the features of `service` for the spine in the file `spine`, whose time column is `time`.

@@ -4,6 +4,7 @@ use unskew::{CallError, Instance, state_column};
 use unskew_frame::{Column, ColumnType, ColumnView};
 use unskew_snapshot::{EntityKey, EventTime, Status};
 
+use crate::asof::seen_at;
 use crate::events::EventIndex;
 use crate::table::Table;
 
@@ -43,9 +44,7 @@ impl Queries<'_> {
 
     /// How many of its entity's events a query may see.
     fn visible(&self, log: &EventLog<'_>, row: usize) -> usize {
-        let at = self
-            .freeze_at
-            .map_or(self.times[row], |freeze_at| freeze_at.min(self.times[row]));
+        let at = seen_at(self.times[row], self.freeze_at);
         self.keys[row].as_ref().map_or(0, |key| log.index.visible(key, at))
     }
 }

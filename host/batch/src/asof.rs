@@ -40,6 +40,11 @@ pub struct Joined {
     pub ties: u64,
 }
 
+/// The time up to which a row at `at` may see: a freeze hides what became known after it.
+pub(crate) fn seen_at(at: EventTime, freeze_at: Option<EventTime>) -> EventTime {
+    freeze_at.map_or(at, |freeze_at| freeze_at.min(at))
+}
+
 impl AsOfIndex {
     /// Sorts the rows of `table`, whose keys are `keys`. Rows without a key are never found. All of the table's columns, in
     /// their order, are the row bytes that decide last.
@@ -93,7 +98,7 @@ impl AsOfIndex {
             ties: 0,
         };
         for (key, at) in spine_keys.iter().zip(spine_times) {
-            let seen_at = freeze_at.map_or(*at, |freeze_at| freeze_at.min(*at));
+            let seen_at = seen_at(*at, freeze_at);
             let position = key
                 .as_ref()
                 .and_then(|key| self.groups.get(key))

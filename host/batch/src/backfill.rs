@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unskew::{
-    CallLimits, Descriptor, Digest, EvaluateError, Evaluation, Instances, InstantiateError, Module, Plan, ResolveError,
-    ViewRead,
+    CallLimits, Digest, EvaluateError, Evaluation, Instances, InstantiateError, Module, Plan, ResolveError, ViewRead,
+    descriptors,
 };
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{EntityKey, EventTime, Status};
@@ -113,10 +113,7 @@ pub fn compute(
     options: &BackfillOptions,
     mut progress: impl FnMut(Progress<'_>),
 ) -> Result<TrainingSet, BackfillError> {
-    let descriptors: BTreeMap<String, Descriptor> = modules
-        .iter()
-        .map(|(name, module)| (name.clone(), module.descriptor().clone()))
-        .collect();
+    let descriptors = descriptors(modules);
     let plan = Plan::resolve(project.catalog(), &options.service, &descriptors)?;
     let spine = Spine::read(
         &options.spine,
@@ -228,12 +225,7 @@ impl TrainingSet {
                 self.ties.insert(step.view.clone(), joined.ties);
                 self.evaluation.statuses[index] = joined.status;
             }
-            ViewRead::Aggregate {
-                inputs,
-                first_output,
-                output_count,
-                module,
-            } => {
+            ViewRead::Aggregate { inputs, outputs, .. } => {
                 let log = table.event_log()?;
                 let inputs: Vec<&Column> = inputs.iter().map(|slot| &self.evaluation.columns[*slot]).collect();
                 let queries = Queries {
@@ -242,22 +234,16 @@ impl TrainingSet {
                     freeze_at,
                     inputs: &inputs,
                 };
-                let slots = *first_output..first_output + output_count;
-                let types: Vec<ColumnType> = self.plan.slots[slots.clone()]
+                let types: Vec<ColumnType> = self.plan.slots[outputs.clone()]
                     .iter()
                     .map(|slot| slot.column_type)
                     .collect();
                 let statuses = queries.statuses(&log);
                 if let Some(instance) = instances.view(index) {
-                    let outputs =
-                        read_history(&log, &queries, instance, &types).map_err(|error| EvaluateError::Call {
-                            step: step.view.clone(),
-                            module: module.clone(),
-                            error,
-                            detail: instance.detail().to_owned(),
-                        })?;
-                    for (slot, output) in slots.zip(outputs) {
-                        self.evaluation.columns[slot] = output;
+                    let columns = read_history(&log, &queries, instance, &types)
+                        .map_err(|error| EvaluateError::call(&step.view, instance, error))?;
+                    for (slot, column) in outputs.clone().zip(columns) {
+                        self.evaluation.columns[slot] = column;
                     }
                 }
                 self.evaluation.statuses[index] = statuses;
@@ -271,17 +257,10 @@ impl TrainingSet {
         instances: &mut Instances,
         progress: &mut impl FnMut(Progress<'_>),
     ) -> Result<(), BackfillError> {
-        let Some(first) = self.plan.transforms.iter().map(|step| step.first_output).min() else {
+        if self.plan.transforms.is_empty() {
             return Ok(());
-        };
-        let is_output = |slot: usize| {
-            slot >= first
-                && self
-                    .plan
-                    .transforms
-                    .iter()
-                    .any(|step| (step.first_output..step.first_output + step.output_count).contains(&slot))
-        };
+        }
+        let is_output = |slot: usize| self.plan.transforms.iter().any(|step| step.outputs.contains(&slot));
         let rows = self.spine.rows();
         let mut chunk = Evaluation::new(&self.plan);
         let mut start = 0;

@@ -1,4 +1,4 @@
-use unskew_frame::{Column, ColumnType, Value};
+use unskew_frame::Column;
 use unskew_snapshot::{EntityKey, KeyError, KeyPart, KeyType};
 
 /// The entity key of each of `rows` rows, from the columns of its parts in order; none where a part is missing.
@@ -12,15 +12,6 @@ pub fn entity_keys(columns: &[&Column], rows: usize) -> Result<Vec<Option<Entity
     (0..rows)
         .map(|row| entity_key(columns, row).map_err(|source| EntityKeyError { row, source }))
         .collect()
-}
-
-/// The type of a column that holds parts of a key.
-pub const fn key_column_type(key_type: KeyType) -> ColumnType {
-    match key_type {
-        KeyType::I64 => ColumnType::I64,
-        KeyType::String => ColumnType::String,
-        KeyType::Bytes => ColumnType::Bytes,
-    }
 }
 
 /// A row's values are not an entity key.
@@ -37,18 +28,14 @@ pub struct EntityKeyError {
 fn entity_key(columns: &[&Column], row: usize) -> Result<Option<EntityKey>, KeyError> {
     let mut key = EntityKey::default();
     for (part, column) in columns.iter().enumerate() {
-        key.push(match column.value(row) {
-            Value::Null => return Ok(None),
-            Value::I64(value) => KeyPart::I64(value),
-            Value::String(value) => KeyPart::String(value),
-            Value::Bytes(value) => KeyPart::Bytes(value),
-            _ => {
-                return Err(KeyError::PartType {
-                    part,
-                    expected: KeyType::I64,
-                });
-            }
-        })?;
+        let value = column.value(row);
+        if value.is_null() {
+            return Ok(None);
+        }
+        key.push(KeyPart::of(value).ok_or(KeyError::PartType {
+            part,
+            expected: KeyType::I64,
+        })?)?;
     }
     Ok(Some(key))
 }

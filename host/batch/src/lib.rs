@@ -20,6 +20,7 @@ mod nearest;
 mod output;
 mod parity;
 mod project;
+mod publish;
 mod reader;
 mod spine;
 mod table;
@@ -31,12 +32,13 @@ pub use backfill::{
     BackfillError, BackfillManifest, BackfillOptions, InputEntry, Progress, SEMANTICS_VERSION, TrainingSet, backfill,
     compute, manifest_path,
 };
-pub use entity_key::{EntityKeyError, entity_keys, key_column_type};
+pub use entity_key::{EntityKeyError, entity_keys};
 pub use events::EventIndex;
 pub use materialize::{Materialized, materialize};
 pub use output::{OutputColumn, OutputFile, OutputOptions, WriteError, write_columns};
 pub use parity::{Mismatch, Moment, Parity, ReplayError, replay};
 pub use project::{ColumnBinding, Problem, Project, ProjectError, Source, ViewSource};
+pub use publish::{PublishError, publish};
 pub use reader::{InputFile, MAX_TABLE_ROWS, Place, ReadError};
 pub use spine::{Spine, SpineOptions};
 pub use table::{ColumnRequest, Table, TableSource};

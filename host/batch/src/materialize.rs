@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use unskew::catalog::Entity;
-use unskew::{CallLimits, Descriptor, EvaluateError, Kind, Module, STATE_FEATURE};
+use unskew::{CallLimits, EvaluateError, Kind, Module, STATE_FEATURE, descriptors};
 use unskew_frame::{ColumnType, Value};
 use unskew_snapshot::{
     DuplicateKeys, EventTime, FeatureColumn, KeyColumn, SnapshotSchema, SnapshotWriter, Ttl, WriteOptions, Written,
@@ -36,11 +36,7 @@ pub fn materialize(
     watermark: EventTime,
     path: &Path,
 ) -> Result<Materialized, BackfillError> {
-    let descriptors: BTreeMap<String, Descriptor> = modules
-        .iter()
-        .map(|(name, module)| (name.clone(), module.descriptor().clone()))
-        .collect();
-    let table = read_view(project, &descriptors, view)?;
+    let table = read_view(project, &descriptors(modules), view)?;
     let missing = |reason: String| BackfillError::View {
         view: view.to_owned(),
         reason,
@@ -144,12 +140,6 @@ fn write_states(
     match folded {
         Ok(()) => writer.finish().map_err(failed),
         Err(FoldError::Write(source)) => Err(failed(source)),
-        Err(FoldError::Call(error)) => Err(EvaluateError::Call {
-            step: table.view.name.clone(),
-            module: instance.module_name().to_owned(),
-            error,
-            detail: instance.detail().to_owned(),
-        }
-        .into()),
+        Err(FoldError::Call(error)) => Err(EvaluateError::call(&table.view.name, &instance, error).into()),
     }
 }

@@ -6,7 +6,6 @@ use unskew::catalog::{EntityColumn, Field};
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::EventTime;
 
-use crate::entity_key::key_column_type;
 use crate::reader::{self, InputFile, ReadError, Request, Wanted};
 use crate::table::times_of;
 
@@ -48,7 +47,7 @@ impl Spine {
         let mut columns = vec![Wanted::time(&options.time_column, false)];
         columns.extend(options.keys.iter().map(|key| Wanted {
             name: key.name.clone(),
-            column_type: key_column_type(key.key_type),
+            column_type: key.key_type.column_type(),
             required: true,
             nullable: true,
         }));

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew::{ColumnDescriptor, Descriptor, Digest, Kind, Runtime, Store, Window};
-use unskew_registry::{COMPONENT_BUDGET_BYTES, check_component, load_modules};
+use unskew_registry::{COMPONENT_BUDGET_BYTES, load_modules};
 use unskew_snapshot::format_duration_us;
 
 use crate::answer::{Answer, Facts, grouped, titled_table};
@@ -24,8 +24,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(self) -> Result<Answer, Failure> {
-        let bytes = read_component(&self.component)?;
-        let world = check_component(&bytes)?;
+        let (bytes, world) = read_component(&self.component)?;
         let digest = Digest::of(&bytes);
         let scratch = tempfile::tempdir().context(|| "cannot make a temporary folder".to_owned())?;
         let runtime = Runtime::new()?;

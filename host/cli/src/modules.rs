@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use unskew::catalog::{Binding, Catalog, Service, View};
 use unskew::{ActivateError, Manifest, Module, Runtime, Store, StoreError};
-use unskew_registry::{MAX_COMPONENT_BYTES, check_component, compile_into, load_modules};
+use unskew_registry::{MAX_COMPONENT_BYTES, World, check_component, compile_into, load_modules};
 
 use crate::failure::{Context, Failure};
 
@@ -115,8 +115,8 @@ pub fn current_manifest(store: &Store) -> Result<Manifest, Failure> {
 
 const WITHOUT_GENERATION: &str = "give another store with --store, or publish into this one: unskew publish --module …";
 
-/// Reads a component and checks it against the contract.
-pub fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads a component and checks it against the contract; its world is what the check found.
+pub fn read_component(path: &Path) -> Result<(Vec<u8>, World), Failure> {
     let mut bytes = Vec::new();
     // One byte more than is taken: a larger file is refused without reading it all.
     File::open(path)
@@ -130,15 +130,15 @@ pub fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
             }
         })
         .context(|| format!("cannot read {}", path.display()))?;
-    check_component(&bytes).context(|| format!("{} is not a transform", path.display()))?;
-    Ok(bytes)
+    let world = check_component(&bytes).context(|| format!("{} is not a transform", path.display()))?;
+    Ok((bytes, world))
 }
 
 fn load_files(runtime: &Runtime, store: &Store, paths: &[PathBuf]) -> Result<BTreeMap<String, Module>, Failure> {
     let mut modules: BTreeMap<String, Module> = BTreeMap::new();
     let mut files: BTreeMap<String, &Path> = BTreeMap::new();
     for path in paths {
-        let component = read_component(path)?;
+        let (component, _) = read_component(path)?;
         let loaded =
             load_modules(runtime, store, &[component]).context(|| format!("cannot load {}", path.display()))?;
         for (name, module) in loaded {

@@ -1,13 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use unskew::{Descriptor, Module, Plan, SnapshotEntry, Store};
-use unskew_batch::{Project, materialize};
-use unskew_registry::{Draft, commit, module_entries, prepare, put_snapshot};
-use unskew_snapshot::{EventTime, Snapshot};
+use unskew::{Module, Plan, descriptors};
+use unskew_batch::{Project, publish};
+use unskew_registry::prepare;
+use unskew_snapshot::EventTime;
 
 use crate::answer::{Answer, Facts, counted};
 use crate::failure::{Context, Failure};
@@ -53,22 +51,13 @@ impl Publish {
         let views = views_read(&project, &modules)?;
 
         let watch = Watch::new();
-        let snapshots = publish_snapshots(&project, &modules, &store, &views, self.watermark, &watch)?;
-        let draft = Draft {
-            catalog: catalog.clone(),
-            modules: module_entries(&modules),
-            snapshots,
-        };
-        let (module_entries, snapshots) = (draft.modules.clone(), draft.snapshots.clone());
-        let generation = commit(&store, draft)?;
+        let views = views.iter().map(String::as_str);
+        let manifest = publish(&project, &modules, &store, views, self.watermark, |view| {
+            watch.say(&format!("materializing view {view}"));
+        })?;
+        let generation = manifest.generation;
         // Loading compiled them already; this is for a cache that someone emptied meanwhile.
-        prepare(
-            &store,
-            &store.compiled_dir(),
-            &store.manifest(generation)?,
-            |_, _, _| (),
-        )
-        .help(|| {
+        prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| ()).help(|| {
             format!(
                 "generation {generation} is published; run `unskew prepare --store {}`",
                 store.root().display()
@@ -80,10 +69,10 @@ impl Publish {
             .with("generation", generation)
             .with("store", store.root().display())
             .with("watermark", self.watermark);
-        for (name, entry) in &module_entries {
+        for (name, entry) in &manifest.modules {
             facts = facts.with(format!("module {name}"), format!("{} {}", entry.version, entry.digest));
         }
-        for (view, entry) in &snapshots {
+        for (view, entry) in &manifest.snapshots {
             facts = facts.with(
                 format!("view {view}"),
                 format!("{}, {}", counted(entry.row_count, "row"), entry.digest),
@@ -93,10 +82,10 @@ impl Publish {
             "generation": generation,
             "store": store.root().display().to_string(),
             "watermark": self.watermark.to_string(),
-            "modules": module_entries.iter().map(|(name, entry)| {
+            "modules": manifest.modules.iter().map(|(name, entry)| {
                 (name.clone(), json!({ "version": entry.version, "digest": entry.digest }))
             }).collect::<serde_json::Map<String, Json>>(),
-            "snapshots": snapshots.iter().map(|(view, entry)| {
+            "snapshots": manifest.snapshots.iter().map(|(view, entry)| {
                 (view.clone(), json!({ "rows": entry.row_count, "digest": entry.digest }))
             }).collect::<serde_json::Map<String, Json>>(),
         });
@@ -109,10 +98,7 @@ impl Publish {
 
 /// The views that the project's services read. Every service is resolved as a host would do it.
 fn views_read(project: &Project, modules: &BTreeMap<String, Module>) -> Result<BTreeSet<String>, Failure> {
-    let descriptors: BTreeMap<String, Descriptor> = modules
-        .iter()
-        .map(|(name, module)| (name.clone(), module.descriptor().clone()))
-        .collect();
+    let descriptors = descriptors(modules);
     let mut views = BTreeSet::new();
     for service in &project.catalog().services {
         let plan = Plan::resolve(project.catalog(), &service.name, &descriptors)
@@ -120,39 +106,4 @@ fn views_read(project: &Project, modules: &BTreeMap<String, Module>) -> Result<B
         views.extend(plan.views.into_iter().map(|step| step.view));
     }
     Ok(views)
-}
-
-/// Materializes the views in a temporary folder of the store, where the files can be linked instead of copied.
-fn publish_snapshots(
-    project: &Project,
-    modules: &BTreeMap<String, Module>,
-    store: &Store,
-    views: &BTreeSet<String>,
-    watermark: EventTime,
-    watch: &Watch,
-) -> Result<BTreeMap<String, SnapshotEntry>, Failure> {
-    let scratch = fs::create_dir_all(store.root())
-        .and_then(|()| tempfile::Builder::new().prefix(".tmp-").tempdir_in(store.root()))
-        .context(|| format!("cannot write into the store {}", store.root().display()))?;
-    let mut entries = BTreeMap::new();
-    for (index, view) in views.iter().enumerate() {
-        watch.say(&format!("materializing view {view}"));
-        // A name of ours: a view's name may be one that no file can have.
-        let path = scratch.path().join(format!("{index}.snapshot"));
-        let made = materialize(project, modules, view, watermark, &path)?;
-        check_written(&path)?;
-        let entry = SnapshotEntry {
-            digest: put_snapshot(store, &path)?,
-            watermark_us: watermark.as_micros(),
-            row_count: made.written.row_count,
-        };
-        entries.insert(view.clone(), entry);
-    }
-    Ok(entries)
-}
-
-/// Reads the file as a host will, before anyone else does.
-fn check_written(path: &Path) -> Result<(), Failure> {
-    Snapshot::open(path).context(|| "a snapshot was not written as it should be".to_owned())?;
-    Ok(())
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use unskew_frame::{Column, Value};
-use unskew_snapshot::{EntityKey, KeyPart, KeyType, Status};
+use unskew_snapshot::{EntityKey, KeyPart, Status};
 
 use crate::instance::{CallError, CallLimits, Instance};
 use crate::module::{InstantiateError, Module};
@@ -89,16 +89,10 @@ impl Evaluation {
     /// The key of the entity of `view` in `row`, into `key`; false where a part of it is missing, which is nobody's key.
     pub fn entity_key(&self, view: &ViewStep, row: usize, key: &mut EntityKey) -> bool {
         key.clear();
-        view.keys.iter().zip(&view.key_types).all(|(slot, key_type)| {
-            let part = match (self.columns[*slot].view().value(row), key_type) {
-                (Value::I64(value), KeyType::I64) => KeyPart::I64(value),
-                (Value::String(value), KeyType::String) => KeyPart::String(value),
-                (Value::Bytes(value), KeyType::Bytes) => KeyPart::Bytes(value),
-                _ => return false,
-            };
-            // A key beyond the limit is in no snapshot.
-            key.push(part).is_ok()
-        })
+        // The plan compared the slots' types with the key's. A key beyond the limit is in no snapshot.
+        view.keys
+            .iter()
+            .all(|slot| KeyPart::of(self.columns[*slot].view().value(row)).is_some_and(|part| key.push(part).is_ok()))
     }
 
     /// Whether the keys of `view` are the same for all rows.
@@ -113,25 +107,19 @@ impl Evaluation {
     pub fn run_transforms(&mut self, plan: &Plan, instances: &mut Instances) -> Result<(), EvaluateError> {
         for (step, instance) in plan.transforms.iter().zip(&mut instances.transforms) {
             self.run_transform(step, instance)
-                .map_err(|error| EvaluateError::Call {
-                    step: step.name.clone(),
-                    module: step.module.clone(),
-                    detail: instance.detail().to_owned(),
-                    error,
-                })?;
+                .map_err(|error| EvaluateError::call(&step.name, instance, error))?;
         }
         Ok(())
     }
 
     fn run_transform(&mut self, step: &TransformStep, instance: &mut Instance) -> Result<(), CallError> {
-        let outputs = step.first_output..step.first_output + step.output_count;
         self.scratch.clear();
-        self.scratch.extend(self.columns.drain(outputs.clone()));
+        self.scratch.extend(self.columns.drain(step.outputs.clone()));
         // The inputs of a transform lie before its outputs.
         let inputs: Vec<&Column> = step.inputs.iter().map(|slot| &self.columns[*slot]).collect();
         let result = instance.apply(&inputs, self.rows, &mut self.scratch);
         self.columns
-            .splice(outputs.start..outputs.start, self.scratch.drain(..));
+            .splice(step.outputs.start..step.outputs.start, self.scratch.drain(..));
         result
     }
 
@@ -196,4 +184,16 @@ pub enum EvaluateError {
     /// The instances of a new generation could not be made.
     #[error(transparent)]
     Instantiate(#[from] InstantiateError),
+}
+
+impl EvaluateError {
+    /// That the last call of `instance`, which `step` made, failed with `error`.
+    pub fn call(step: &str, instance: &Instance, error: CallError) -> Self {
+        Self::Call {
+            step: step.to_owned(),
+            module: instance.module_name().to_owned(),
+            error,
+            detail: instance.detail().to_owned(),
+        }
+    }
 }

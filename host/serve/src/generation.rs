@@ -8,7 +8,7 @@ use unskew_snapshot::{OpenError as SnapshotError, Snapshot};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
-use crate::module::Module;
+use crate::module::{Module, descriptors};
 use crate::plan::{Plan, ResolveError, ViewRead, ViewStep};
 use crate::runtime::{ModuleError, Runtime};
 use crate::store::{Manifest, Store, StoreError};
@@ -67,10 +67,7 @@ impl Generation {
             }
             snapshots.insert(view.as_str(), Arc::new(snapshot));
         }
-        let descriptors: BTreeMap<String, Descriptor> = modules
-            .iter()
-            .map(|(name, module)| (name.clone(), module.descriptor().clone()))
-            .collect();
+        let descriptors = descriptors(&modules);
         let mut services = BTreeMap::new();
         for service in &manifest.catalog.services {
             let plan = Plan::resolve(&manifest.catalog, &service.name, &descriptors)?;

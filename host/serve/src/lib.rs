@@ -59,7 +59,7 @@ pub use evaluation::{EvaluateError, Evaluation, Instances};
 pub use generation::{ActivateError, STATE_FEATURE};
 pub use host::{Host, HostOptions, Refresh};
 pub use instance::{CallError, CallLimits, Instance, output_columns, state_column};
-pub use module::{DescribeError, InstantiateError, Module};
+pub use module::{DescribeError, InstantiateError, Module, descriptors};
 pub use plan::{FeatureStep, Plan, ResolveError, Slot, TransformStep, ViewRead, ViewStep};
 pub use request::{MAX_CANDIDATES, Request, RequestError, Service};
 pub use runtime::{ModuleError, Runtime, TICK};

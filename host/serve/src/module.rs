@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,14 @@ impl std::fmt::Debug for Module {
             .field("digest", &self.shared.digest)
             .finish_non_exhaustive()
     }
+}
+
+/// What the modules say of themselves, by the same names.
+pub fn descriptors(modules: &BTreeMap<String, Module>) -> BTreeMap<String, Descriptor> {
+    modules
+        .iter()
+        .map(|(name, module)| (name.clone(), module.descriptor().clone()))
+        .collect()
 }
 
 /// Of the call when a module is loaded: no request waits for it, and a busy machine must not refuse a good module.

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{KeyType, Ttl};
@@ -68,10 +69,8 @@ pub enum ViewRead {
         module: String,
         /// The slots of the query's inputs.
         inputs: Vec<usize>,
-        /// The slot of the first output; the others follow.
-        first_output: usize,
-        /// How many outputs there are.
-        output_count: usize,
+        /// The slots of its outputs.
+        outputs: Range<usize>,
     },
 }
 
@@ -84,10 +83,8 @@ pub struct TransformStep {
     pub module: String,
     /// The slots of its inputs.
     pub inputs: Vec<usize>,
-    /// The slot of the first output; the others follow.
-    pub first_output: usize,
-    /// How many outputs there are.
-    pub output_count: usize,
+    /// The slots of its outputs.
+    pub outputs: Range<usize>,
 }
 
 /// A feature that the model reads.
@@ -264,13 +261,12 @@ impl<'a> Resolver<'a> {
             ));
         }
         let inputs = self.inputs(&descriptor.inputs, &transform.inputs)?;
-        let first_output = self.outputs(name, &descriptor.outputs);
+        let outputs = self.outputs(name, &descriptor.outputs);
         self.plan.transforms.push(TransformStep {
             name: name.clone(),
             module: transform.module.clone(),
             inputs,
-            first_output,
-            output_count: descriptor.outputs.len(),
+            outputs,
         });
         Ok(())
     }
@@ -330,11 +326,7 @@ impl<'a> Resolver<'a> {
             .ok_or_else(|| format!("there is no entity `{}`", view.entity))?;
         let mut keys = Vec::new();
         for column in &entity.keys {
-            let expected = match column.key_type {
-                KeyType::I64 => ColumnType::I64,
-                KeyType::String => ColumnType::String,
-                KeyType::Bytes => ColumnType::Bytes,
-            };
+            let expected = column.key_type.column_type();
             let slot = self.slot(&column.name).ok_or_else(|| {
                 format!(
                     "the request has no field `{}`, a key of entity `{}`",
@@ -376,12 +368,7 @@ impl<'a> Resolver<'a> {
             ));
         }
         let inputs = self.inputs(&descriptor.inputs, &aggregate.inputs)?;
-        let of_transform = |slot: &usize| {
-            self.plan
-                .transforms
-                .iter()
-                .find(|step| (step.first_output..step.first_output + step.output_count).contains(slot))
-        };
+        let of_transform = |slot: &usize| self.plan.transforms.iter().find(|step| step.outputs.contains(slot));
         if let Some(transform) = inputs.iter().find_map(of_transform) {
             return Err(format!(
                 "it reads transform `{}`, but views are read before transforms run",
@@ -391,8 +378,7 @@ impl<'a> Resolver<'a> {
         Ok(ViewRead::Aggregate {
             module: aggregate.module.clone(),
             inputs,
-            first_output: self.outputs(&view.name, &descriptor.outputs),
-            output_count: descriptor.outputs.len(),
+            outputs: self.outputs(&view.name, &descriptor.outputs),
         })
     }
 
@@ -463,12 +449,12 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn outputs(&mut self, source: &str, outputs: &[ColumnDescriptor]) -> usize {
+    fn outputs(&mut self, source: &str, outputs: &[ColumnDescriptor]) -> Range<usize> {
         let first = self.plan.slots.len();
         for output in outputs {
             self.push_slot(format!("{source}:{}", output.name), output.column_type, output.nullable);
         }
-        first
+        first..self.plan.slots.len()
     }
 
     fn slot(&self, name: &str) -> Option<usize> {

@@ -117,12 +117,7 @@ impl Prepared {
                 (ViewRead::Aggregate { .. }, Some(instance)) => {
                     lookup
                         .read_aggregate(step, view, time, evaluation, index, instance)
-                        .map_err(|error| EvaluateError::Call {
-                            step: step.view.clone(),
-                            module: instance.module_name().to_owned(),
-                            error,
-                            detail: instance.detail().to_owned(),
-                        })?;
+                        .map_err(|error| EvaluateError::call(&step.view, instance, error))?;
                 }
                 (ViewRead::Aggregate { .. }, None) => {}
             }
@@ -213,13 +208,7 @@ impl Lookup {
         index: usize,
         instance: &mut Instance,
     ) -> Result<(), CallError> {
-        let ViewRead::Aggregate {
-            inputs,
-            first_output,
-            output_count,
-            ..
-        } = &step.read
-        else {
+        let ViewRead::Aggregate { inputs, outputs, .. } = &step.read else {
             return Ok(());
         };
         let mut states = std::mem::replace(&mut self.states, state_column());
@@ -251,16 +240,15 @@ impl Lookup {
             .chain(inputs.iter().map(|slot| &evaluation.columns[*slot]))
             .collect();
         self.outputs.clear();
-        let slots = *first_output..first_output + output_count;
         self.outputs.extend(
-            evaluation.columns[slots.clone()]
+            evaluation.columns[outputs.clone()]
                 .iter()
                 .map(|column| Column::new(column.column_type())),
         );
         let result = instance.read(&states, &queries, rows, &mut self.outputs);
         self.states = states;
         result?;
-        for (slot, mut column) in slots.zip(self.outputs.drain(..)) {
+        for (slot, mut column) in outputs.clone().zip(self.outputs.drain(..)) {
             if is_scalar {
                 column.make_scalar();
             }

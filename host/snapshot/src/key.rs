@@ -2,6 +2,7 @@ use core::borrow::Borrow;
 use core::fmt;
 use core::str::FromStr;
 
+use unskew_frame::{ColumnType, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The greatest length of an entity key's encoding.
@@ -249,7 +250,17 @@ pub enum KeyPart<'a> {
     Bytes(&'a [u8]),
 }
 
-impl KeyPart<'_> {
+impl<'a> KeyPart<'a> {
+    /// The part that a column's value is; none for a missing value and for a type that keys do not have.
+    pub const fn of(value: Value<'a>) -> Option<Self> {
+        Some(match value {
+            Value::I64(value) => Self::I64(value),
+            Value::String(value) => Self::String(value),
+            Value::Bytes(value) => Self::Bytes(value),
+            _ => return None,
+        })
+    }
+
     /// The type of the part.
     pub const fn key_type(&self) -> KeyType {
         match self {
@@ -285,6 +296,15 @@ pub enum KeyType {
 }
 
 impl KeyType {
+    /// The type of a column that holds parts of this type.
+    pub const fn column_type(self) -> ColumnType {
+        match self {
+            Self::I64 => ColumnType::I64,
+            Self::String => ColumnType::String,
+            Self::Bytes => ColumnType::Bytes,
+        }
+    }
+
     /// The number that stands for the type in keys and snapshot files. Never reused.
     pub const fn tag(self) -> u8 {
         match self {

@@ -14,14 +14,12 @@ use std::time::Instant;
 use clap::Parser;
 use hdrhistogram::Histogram;
 use miette::{Context, IntoDiagnostic, Result, miette};
-use unskew::{Host, HostOptions, Module, Runtime, SnapshotEntry, Store};
+use unskew::{Host, HostOptions, Module, Runtime, Store};
 use unskew_batch::{
-    BackfillOptions, Moment, OutputOptions, Parity, Project, TrainingSet, backfill, compute, manifest_path,
-    materialize, replay,
+    BackfillOptions, Moment, OutputOptions, Parity, Project, TrainingSet, backfill, compute, manifest_path, publish,
+    replay,
 };
-use unskew_registry::{
-    BuildOptions, COMPONENT_BUDGET_BYTES, Draft, build_component, commit, load_modules, module_entries, put_snapshot,
-};
+use unskew_registry::{BuildOptions, COMPONENT_BUDGET_BYTES, build_component, load_modules};
 
 use crate::log::Log;
 use crate::report::Report;
@@ -78,7 +76,7 @@ fn main() -> Result<()> {
     let modules = load_modules(&runtime, &store, &components).into_diagnostic()?;
 
     train(&project, &modules, &directory, &mut report)?;
-    publish(&project, &modules, &store, &log, &mut report)?;
+    materialize(&project, &modules, &store, &log, &mut report)?;
     let parity = serve(&project, &modules, &store, &log, &mut report)?;
 
     report.print(&directory, arguments.json);
@@ -129,7 +127,7 @@ fn train(project: &Project, modules: &BTreeMap<String, Module>, directory: &Path
 }
 
 /// Snapshots as of the start of the last day, in a new generation of the store.
-fn publish(
+fn materialize(
     project: &Project,
     modules: &BTreeMap<String, Module>,
     store: &Store,
@@ -137,31 +135,13 @@ fn publish(
     report: &mut Report,
 ) -> Result<()> {
     let start = Instant::now();
-    let mut snapshots = BTreeMap::new();
-    for view in &project.catalog().views {
-        let path = store.root().join(format!("{}.snapshot", view.name));
-        if path.exists() {
-            std::fs::remove_file(&path).into_diagnostic()?;
-        }
-        let made = materialize(project, modules, &view.name, log.watermark, &path).into_diagnostic()?;
-        let digest = put_snapshot(store, &path).into_diagnostic()?;
-        report.snapshot(&view.name, &made.written, &digest);
-        snapshots.insert(
-            view.name.clone(),
-            SnapshotEntry {
-                digest,
-                watermark_us: log.watermark.0,
-                row_count: made.written.row_count,
-            },
-        );
-        std::fs::remove_file(&path).into_diagnostic()?;
+    let views = project.catalog().views.iter().map(|view| view.name.as_str());
+    let manifest = publish(project, modules, store, views, log.watermark, |_| {}).into_diagnostic()?;
+    for (view, entry) in &manifest.snapshots {
+        let path = store.snapshot_path(&entry.digest);
+        report.snapshot(view, entry, std::fs::metadata(path).into_diagnostic()?.len());
     }
-    let draft = Draft {
-        catalog: project.catalog().clone(),
-        modules: module_entries(modules),
-        snapshots,
-    };
-    report.generation(commit(store, draft).into_diagnostic()?, start.elapsed());
+    report.generation(manifest.generation, start.elapsed());
     Ok(())
 }
 

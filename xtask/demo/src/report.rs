@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use unskew::Digest;
+use unskew::{Digest, SnapshotEntry};
 use unskew_batch::{OutputFile, Parity, TrainingSet};
-use unskew_snapshot::Written;
 
 use crate::log::Log;
 
@@ -49,13 +48,9 @@ impl Report {
         self.end.insert("training_rows".to_owned(), json!(output.rows));
     }
 
-    pub fn snapshot(&mut self, view: &str, written: &Written, digest: &Digest) {
-        eprintln!(
-            "    snapshot of {view}: {} rows, {} bytes",
-            written.row_count, written.file_bytes
-        );
-        self.digests
-            .insert(format!("snapshot:{view}"), json!(digest.to_string()));
+    pub fn snapshot(&mut self, view: &str, entry: &SnapshotEntry, bytes: u64) {
+        eprintln!("    snapshot of {view}: {} rows, {bytes} bytes", entry.row_count);
+        self.digests.insert(format!("snapshot:{view}"), json!(entry.digest));
     }
 
     pub fn generation(&mut self, generation: u64, took: Duration) {

@@ -1,3 +1,5 @@
+use unskew_frame::{ColumnType, Value};
+
 use super::*;
 
 #[test]

@@ -9,7 +9,6 @@ use unskew_snapshot::parse_duration_us;
 use super::error::{Problem, Wrong};
 use super::raw::{RawEntity, RawFeature, RawProject, RawSource, RawView};
 use super::{ColumnBinding, Project, Source, ViewSource};
-use crate::entity_key::key_column_type;
 
 /// Checks what a project file says of itself. What a service reads is checked where modules are known.
 pub(super) fn check(raw: RawProject, path: &Path) -> Result<Project, Wrong> {
@@ -181,7 +180,7 @@ fn bind_keys(raw: &RawView, keys: &[EntityColumn]) -> Result<Vec<ColumnBinding>,
     let bind = |key: &EntityColumn| ColumnBinding {
         name: key.name.clone(),
         column: raw.keys.get(key.name.as_str()).unwrap_or(&key.name).clone(),
-        column_type: key_column_type(key.key_type),
+        column_type: key.key_type.column_type(),
     };
     Ok(keys.iter().map(bind).collect())
 }

@@ -185,8 +185,7 @@ fn a_good_service_has_its_slots_in_order() {
                 read: ViewRead::Aggregate {
                     module: "clicks".to_owned(),
                     inputs: vec![4, 1],
-                    first_output: 5,
-                    output_count: 2,
+                    outputs: 5..7,
                 },
             },
             ViewStep {
@@ -198,12 +197,12 @@ fn a_good_service_has_its_slots_in_order() {
             },
         ]
     );
-    let transforms: Vec<(&str, &[usize], usize)> = plan
+    let transforms: Vec<(&str, &[usize], Range<usize>)> = plan
         .transforms
         .iter()
-        .map(|step| (step.name.as_str(), &step.inputs[..], step.first_output))
+        .map(|step| (step.name.as_str(), &step.inputs[..], step.outputs.clone()))
         .collect();
-    assert_eq!(transforms, [("cross", &[0, 6][..], 7), ("again", &[7], 8)]);
+    assert_eq!(transforms, [("cross", &[0, 6][..], 7..8), ("again", &[7], 8..9)]);
     let features: Vec<(usize, Option<usize>)> = plan.features.iter().map(|step| (step.slot, step.view)).collect();
     assert_eq!(features, [(2, None), (9, Some(1)), (8, None), (5, Some(0)), (0, None)]);
     assert_eq!(plan.modules().collect::<Vec<_>>(), ["clicks", "cross", "square"]);
