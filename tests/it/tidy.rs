@@ -168,6 +168,45 @@ fn crates_stand_on_those_below_them() {
     }
 }
 
+/// The library files, without tests, whose code has one of these words.
+fn library_files_with(words: &[&str]) -> Vec<String> {
+    let is_library = |path: &String| {
+        ["host/", "guest-sdk/", "wit/", "transforms/"]
+            .iter()
+            .any(|part| path.starts_with(part))
+            && !path.starts_with("host/cli/")
+            && !is_test(path)
+    };
+    rust_files()
+        .into_iter()
+        .filter(is_library)
+        .filter(|path| {
+            let code = code_of(&read(path));
+            words.iter().any(|word| has_word(&code, word))
+        })
+        .collect()
+}
+
+#[test]
+fn batch_and_serving_enter_components_through_one_function() {
+    // module.rs calls `describe` alone.
+    let entries = library_files_with(&["get_typed_func", "get_func", "TypedFunc"]);
+    assert_eq!(entries, ["host/serve/src/instance.rs", "host/serve/src/module.rs"]);
+    let module = code_of(&read("host/serve/src/module.rs"));
+    assert_eq!(module.matches("get_typed_func::<(), (WitDescriptor,)>").count(), 1);
+    assert_eq!(module.matches("get_typed_func").count(), 1);
+    assert!(!has_word(&module, "TypedFunc"));
+}
+
+#[test]
+fn time_is_an_argument() {
+    // host.rs waits for a first generation, by the monotonic clock.
+    assert_eq!(
+        library_files_with(&["Instant", "SystemTime", "UNIX_EPOCH"]),
+        ["host/serve/src/host.rs"]
+    );
+}
+
 #[test]
 fn unsafe_code_is_where_it_is_expected() {
     let found: Vec<String> = rust_files()
