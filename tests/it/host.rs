@@ -293,6 +293,26 @@ fn a_damaged_snapshot_is_refused() {
     });
 }
 
+/// A FIFO would be waited for; what a link names may change without the store.
+#[cfg(unix)]
+#[test]
+fn a_snapshot_that_is_no_file_of_the_store_is_refused() {
+    refused(|fixture| {
+        let path = snapshot_of(fixture, 2, "second");
+        let elsewhere = fixture.path("elsewhere.snapshot");
+        fs::rename(&path, &elsewhere).expect("the file can be moved");
+        std::os::unix::fs::symlink(&elsewhere, &path).expect("the link can be made");
+        vec![shown(&path), "is not a file of the store".to_owned()]
+    });
+    refused(|fixture| {
+        let path = snapshot_of(fixture, 2, "second");
+        fs::remove_file(&path).expect("the file can be removed");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) is needed");
+        vec![shown(&path), "is not a file of the store".to_owned()]
+    });
+}
+
 #[test]
 fn a_damaged_manifest_is_refused() {
     // Each text is in the manifest once; its first byte is flipped.

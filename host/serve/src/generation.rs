@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,11 +92,15 @@ impl Generation {
     }
 }
 
+/// Only a regular file can be vouched for: what a link names may change without the store, and a FIFO would be waited for.
 fn check_digest(path: &Path, digest: &Digest) -> Result<(), ActivateError> {
     let read = |source| ActivateError::Read {
         path: path.to_owned(),
         source,
     };
+    if !fs::symlink_metadata(path).map_err(read)?.is_file() {
+        return Err(ActivateError::NotAFile { path: path.to_owned() });
+    }
     let found = Digest::of_reader(File::open(path).map_err(read)?).map_err(read)?;
     if found == *digest {
         return Ok(());
@@ -202,6 +206,12 @@ pub enum ActivateError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// What should be a file of the store is a link or something else.
+    #[error("{} is not a file of the store but a link or something else: publish it again", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
     },
     /// A file is not the one that the manifest names.
     #[error("{} is damaged: its digest is {found}: publish it again", path.display())]

@@ -142,6 +142,9 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
     },
+    /// The operating system refused something to a file without a name.
+    #[error("cannot write rows to disk")]
+    Spill(#[from] io::Error),
     /// The schema cannot be a snapshot's.
     #[error("the schema cannot be written")]
     Schema(#[from] SchemaError),
@@ -215,6 +218,14 @@ impl WriteError {
     /// Whether the name is taken.
     pub fn is_already_exists(&self) -> bool {
         matches!(self, Self::AlreadyExists { .. })
+    }
+
+    /// Names the file, where the operating system refused without one being named.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Spill(source) => Self::io(path, "write", source),
+            other => other,
+        }
     }
 
     pub(crate) fn io(path: &Path, operation: &'static str, source: io::Error) -> Self {

@@ -4,12 +4,14 @@ use core::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Flaw;
+use crate::index::{Index, SPREAD};
+use crate::key::MAX_KEY_BYTES;
 use crate::schema::MAX_ROW_BYTES;
 
-/// The version of the file layout: docs/snapshot-format.md. Version 0 is provisional.
-pub const FORMAT_VERSION: u32 = 0;
-/// The most rows of a snapshot: a [`RowIndex`](crate::RowIndex) and an end fit in u32.
-pub const MAX_ROWS: u64 = u32::MAX as u64;
+/// The version of the file layout: docs/snapshot-format.md.
+pub const FORMAT_VERSION: u32 = 1;
+/// The most rows of a snapshot: their slots are counted in u32.
+pub const MAX_ROWS: u64 = 3_900_000_000;
 
 /// The first byte is no ASCII, so a 7-bit transfer clears its top bit; CR LF, ^Z and LF show a text-mode transfer. After
 /// PNG, ISO/IEC 15948 section 5.2.
@@ -19,10 +21,9 @@ pub(crate) const HEADER_BYTES: usize = 256;
 pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
 /// Where sections begin, so that rkyv, u64 and f32 values are read in place.
 pub(crate) const SECTION_ALIGN: u64 = 64;
-pub(crate) const MAX_BUCKET_BITS: u32 = 32;
 
 const SECTION_COUNT: usize = Section::STORED.len();
-const TABLE_OFFSET: usize = 48;
+const TABLE_OFFSET: usize = 64;
 const ENTRY_BYTES: usize = 24;
 const CHECKSUMS_DIGEST_OFFSET: usize = HEADER_BYTES - 16;
 const DIGEST_OFFSET: usize = HEADER_BYTES - 8;
@@ -41,13 +42,11 @@ pub enum Section {
     Header,
     /// Schema, watermark, origin.
     Metadata,
-    /// The first row of every bucket of hashes.
-    Directory,
-    /// The hash of every row's key.
-    Hashes,
-    /// The fixed-width rows.
+    /// The fixed-width rows, with their keys.
     Rows,
-    /// The encoded keys.
+    /// The hashes of the keys of the rows that found no slot.
+    Overflow,
+    /// The keys that are too long for their rows.
     Keys,
     /// Strings and bytes.
     Heap,
@@ -57,11 +56,10 @@ pub enum Section {
 
 impl Section {
     /// The sections behind the header, in the order of the file.
-    pub(crate) const STORED: [Self; 7] = [
+    pub(crate) const STORED: [Self; 6] = [
         Self::Metadata,
-        Self::Directory,
-        Self::Hashes,
         Self::Rows,
+        Self::Overflow,
         Self::Keys,
         Self::Heap,
         Self::Checksums,
@@ -73,9 +71,8 @@ impl fmt::Display for Section {
         f.write_str(match self {
             Self::Header => "header",
             Self::Metadata => "metadata",
-            Self::Directory => "directory",
-            Self::Hashes => "hashes",
             Self::Rows => "rows",
+            Self::Overflow => "overflow",
             Self::Keys => "keys",
             Self::Heap => "heap",
             Self::Checksums => "checksums",
@@ -86,23 +83,35 @@ impl fmt::Display for Section {
 /// The header of a snapshot file, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) row_count: u64,
-    pub(crate) row_bytes: u32,
-    pub(crate) bucket_bits: u32,
+    pub(crate) shape: Shape,
     /// The xxh3 of the checksum section.
     pub(crate) checksums_digest: u64,
     /// By the order of [`Section::STORED`].
     sections: [Range<u64>; SECTION_COUNT],
 }
 
+/// How the rows of a file are arranged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) row_count: u64,
+    pub(crate) row_bytes: u32,
+    /// The width of the place for the key.
+    pub(crate) key_bytes: u32,
+    pub(crate) index: Index,
+    /// Rows behind those of the groups.
+    pub(crate) overflow_count: u32,
+}
+
+impl Shape {
+    /// The slots of all groups and the overflow rows.
+    pub(crate) fn slot_count(self) -> u64 {
+        self.index.slot_count() + u64::from(self.overflow_count)
+    }
+}
+
 impl Header {
     /// The header of a file whose sections have these lengths.
-    pub(crate) fn new(
-        row_count: u64,
-        row_bytes: u32,
-        bucket_bits: u32,
-        section_bytes: [u64; SECTION_COUNT - 1],
-    ) -> Self {
+    pub(crate) fn new(shape: Shape, section_bytes: [u64; SECTION_COUNT - 1]) -> Self {
         let mut sections = [const { 0..0 }; SECTION_COUNT];
         let mut end = HEADER_BYTES as u64;
         for (section, bytes) in sections.iter_mut().zip(section_bytes) {
@@ -113,9 +122,7 @@ impl Header {
         let start = end.next_multiple_of(SECTION_ALIGN);
         sections[SECTION_COUNT - 1] = start..start + 8 * start.div_ceil(BLOCK_BYTES);
         Self {
-            row_count,
-            row_bytes,
-            bucket_bits,
+            shape,
             checksums_digest: 0,
             sections,
         }
@@ -148,11 +155,14 @@ impl Header {
         put(8, &FORMAT_VERSION.to_le_bytes());
         put(12, &(HEADER_BYTES as u32).to_le_bytes());
         put(16, &self.file_bytes().to_le_bytes());
-        put(24, &self.row_count.to_le_bytes());
-        put(32, &self.row_bytes.to_le_bytes());
-        put(36, &self.bucket_bits.to_le_bytes());
-        put(40, &(BLOCK_BYTES as u32).to_le_bytes());
-        put(44, &(SECTION_COUNT as u32).to_le_bytes());
+        put(24, &self.shape.row_count.to_le_bytes());
+        put(32, &self.shape.row_bytes.to_le_bytes());
+        put(36, &self.shape.key_bytes.to_le_bytes());
+        put(40, &self.shape.index.group_count.to_le_bytes());
+        put(44, &self.shape.index.group_slots.to_le_bytes());
+        put(48, &self.shape.overflow_count.to_le_bytes());
+        put(52, &(BLOCK_BYTES as u32).to_le_bytes());
+        put(56, &(SECTION_COUNT as u32).to_le_bytes());
         for (index, range) in self.sections.iter().enumerate() {
             let entry = TABLE_OFFSET + index * ENTRY_BYTES;
             put(entry, &(index as u32 + 1).to_le_bytes());
@@ -197,7 +207,17 @@ impl Header {
                 return Err(corrupt(offset as u64, format!("a section of {bytes} bytes")));
             }
         }
-        let mut header = Self::new(u64_at(file, 24), u32_at(file, 32), u32_at(file, 36), section_bytes);
+        let shape = Shape {
+            row_count: u64_at(file, 24),
+            row_bytes: u32_at(file, 32),
+            key_bytes: u32_at(file, 36),
+            index: Index {
+                group_count: u32_at(file, 40),
+                group_slots: u32_at(file, 44),
+            },
+            overflow_count: u32_at(file, 48),
+        };
+        let mut header = Self::new(shape, section_bytes);
         header.checksums_digest = u64_at(file, CHECKSUMS_DIGEST_OFFSET);
         header.check_sizes()?;
         let encoded = header.encode();
@@ -207,29 +227,39 @@ impl Header {
         }
     }
 
-    /// Checks the sections' lengths against the row count, which bounds it before anything is allocated for it.
+    /// Checks the sections' lengths against the counts, which bounds those before anything is allocated for them.
     fn check_sizes(&self) -> Result<(), Flaw> {
         let corrupt = |offset, flaw: &str| Flaw::corrupt(Section::Header, offset, flaw);
-        if self.row_count > MAX_ROWS {
-            return Err(corrupt(24, "the row count is out of range"));
-        }
-        if self.row_bytes as usize > MAX_ROW_BYTES {
+        let shape = self.shape;
+        if shape.row_bytes as usize > MAX_ROW_BYTES {
             return Err(corrupt(32, "the width of a row is out of range"));
         }
-        if self.bucket_bits > MAX_BUCKET_BITS {
-            return Err(corrupt(36, "the number of buckets is out of range"));
+        if shape.key_bytes as usize > MAX_KEY_BYTES {
+            return Err(corrupt(36, "the width of a key is out of range"));
+        }
+        if shape.index.group_count == 0 {
+            return Err(corrupt(40, "there is no group"));
+        }
+        if shape.index.group_slots <= SPREAD {
+            return Err(corrupt(44, "a group has too few slots"));
+        }
+        if shape.slot_count() > u64::from(u32::MAX) {
+            return Err(corrupt(40, "there are more slots than a u32 counts"));
+        }
+        let rows = u64::from(shape.overflow_count)..shape.slot_count() + 1;
+        if shape.row_count > MAX_ROWS || !rows.contains(&shape.row_count) {
+            return Err(corrupt(24, "the row count is not one of these slots"));
         }
         let expected = [
-            (Section::Directory, 4 * ((1 << self.bucket_bits) + 1)),
-            (Section::Hashes, 8 * self.row_count),
-            (Section::Rows, self.row_count * u64::from(self.row_bytes)),
+            (Section::Rows, shape.slot_count() * u64::from(shape.row_bytes)),
+            (Section::Overflow, 8 * u64::from(shape.overflow_count)),
         ];
         for (section, expected) in expected {
             let range = self.range(section);
             if range.end - range.start != expected {
                 return Err(corrupt(
                     TABLE_OFFSET as u64,
-                    &format!("the {section} should have {expected} bytes"),
+                    &format!("the {section} section should have {expected} bytes"),
                 ));
             }
         }

@@ -385,6 +385,19 @@ pub enum KeyError {
     },
 }
 
+/// The length of the key of so many parts that `bytes` begin with; at most their length. Does not look at the values.
+pub(crate) fn encoded_bytes(bytes: &[u8], part_count: usize) -> usize {
+    let mut end = 0;
+    for _ in 0..part_count {
+        end += match bytes.get(end..) {
+            Some([TAG_I64, ..]) => 1 + size_of::<i64>(),
+            Some([_, low, high, ..]) => PREFIX_BYTES + usize::from(u16::from_le_bytes([*low, *high])),
+            _ => 0,
+        };
+    }
+    end.min(bytes.len())
+}
+
 /// The first part of an encoding and what follows it.
 fn split_part(bytes: &[u8]) -> Option<(KeyPart<'_>, &[u8])> {
     let (tag, rest) = bytes.split_first()?;

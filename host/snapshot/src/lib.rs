@@ -45,19 +45,30 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asof;
+mod census;
+mod chunk;
 mod duration;
 mod error;
 mod file;
 mod header;
+mod index;
+mod iter;
 mod key;
 mod map;
 mod metadata;
+mod open_options;
 mod output;
+mod parallel;
+mod placement;
+mod prefetch;
+mod record;
+mod resolve;
 mod row;
 mod row_layout;
-mod row_store;
 mod schema;
 mod snapshot;
+mod sorter;
+mod spill;
 mod status;
 mod time;
 mod verify;
@@ -68,12 +79,15 @@ pub use duration::{ParseDurationError, format_duration_us, parse_duration_us};
 pub use error::{OpenError, WriteError};
 pub use header::{FORMAT_VERSION, MAX_ROWS, Section};
 pub use key::{EntityKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
+pub use open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
 pub use row::Row;
 pub use schema::{
-    FeatureColumn, KeyColumn, MAX_FEATURES, MAX_KEY_COLUMNS, MAX_NAME_BYTES, MAX_ROW_BYTES, MAX_VALUE_BYTES,
-    SchemaError, SnapshotMeta, SnapshotSchema,
+    FeatureColumn, FeatureStatistics, KeyColumn, MAX_FEATURES, MAX_KEY_COLUMNS, MAX_NAME_BYTES, MAX_ROW_BYTES,
+    MAX_VALUE_BYTES, SchemaError, SnapshotMeta, SnapshotSchema,
 };
 pub use snapshot::{RowIndex, Snapshot};
 pub use status::{Status, row_status};
 pub use time::{EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Ttl, is_alive};
-pub use writer::{DuplicateKeys, SnapshotWriter, WriteOptions, Written};
+pub use writer::{
+    DEFAULT_MEMORY_BUDGET_BYTES, DuplicateKeys, SnapshotWriter, WriteOptions, WriteProgress, WriteStage, Written,
+};

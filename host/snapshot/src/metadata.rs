@@ -1,7 +1,7 @@
 use rkyv::rancor;
 use unskew_frame::ColumnType;
 
-use crate::{EventTime, FeatureColumn, KeyColumn, KeyType, SnapshotMeta, SnapshotSchema, Ttl};
+use crate::{EventTime, FeatureColumn, FeatureStatistics, KeyColumn, KeyType, SnapshotMeta, SnapshotSchema, Ttl};
 
 /// The metadata section, archived: [`SnapshotMeta`] with types as numbers, so that a change of the Rust types is not a change
 /// of the format.
@@ -13,9 +13,20 @@ struct Metadata {
     ttl_us: Option<u64>,
     watermark_us: i64,
     row_count: u64,
+    /// The first and the last event time.
+    event_times_us: Option<(i64, i64)>,
     module_digest: Option<[u8; 32]>,
     state_version: Option<u32>,
     builder: String,
+    extensions: Vec<Extension>,
+}
+
+/// What later writers add. None is defined yet; one that is not required is skipped by readers that do not know it.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Extension {
+    name: String,
+    is_required: bool,
+    bytes: Vec<u8>,
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -29,6 +40,10 @@ struct Feature {
     name: String,
     column_type: u32,
     vector_len: u32,
+    null_count: u64,
+    nan_count: u64,
+    /// The least and the greatest of the values that are numbers.
+    range: Option<(f64, f64)>,
 }
 
 /// The bytes of the metadata section; a function of `meta` alone.
@@ -47,18 +62,26 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
         features: schema
             .features
             .iter()
-            .map(|column| Feature {
+            .zip(&meta.statistics)
+            .map(|(column, statistics)| Feature {
                 name: column.name.clone(),
                 column_type: column.column_type.tag().into(),
                 vector_len: column.column_type.vector_len(),
+                null_count: statistics.null_count,
+                nan_count: statistics.nan_count,
+                range: statistics.range,
             })
             .collect(),
         ttl_us: schema.ttl.map(Ttl::as_micros),
         watermark_us: meta.watermark.as_micros(),
         row_count: meta.row_count,
+        event_times_us: meta
+            .event_times
+            .map(|(first, last)| (first.as_micros(), last.as_micros())),
         module_digest: meta.module_digest,
         state_version: meta.state_version,
         builder: meta.builder.clone(),
+        extensions: Vec::new(),
     };
     match rkyv::to_bytes::<rancor::Error>(&metadata) {
         Ok(bytes) => Ok(bytes.into_vec()),
@@ -71,6 +94,18 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
     let metadata: Metadata =
         rkyv::from_bytes::<_, rancor::Error>(bytes).map_err(|error| format!("it cannot be read: {error}"))?;
+    if let Some(extension) = metadata.extensions.iter().find(|extension| extension.is_required) {
+        return Err(format!(
+            "it needs `{}`, which this program does not know",
+            extension.name
+        ));
+    }
+    let statistics = metadata.features.iter().map(|column| FeatureStatistics {
+        null_count: column.null_count,
+        nan_count: column.nan_count,
+        range: column.range,
+    });
+    let statistics = statistics.collect();
     let key = metadata.key.into_iter().map(|column| {
         let key_type = tag(column.key_type)
             .and_then(KeyType::from_tag)
@@ -98,6 +133,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
         module_digest: metadata.module_digest,
         state_version: metadata.state_version,
         row_count: metadata.row_count,
+        event_times: metadata
+            .event_times_us
+            .map(|(first, last)| (EventTime(first), EventTime(last))),
+        statistics,
         builder: metadata.builder,
     })
 }

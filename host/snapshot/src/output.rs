@@ -1,128 +1,384 @@
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::header::{BLOCK_BYTES, HEADER_BYTES, Header, SECTION_ALIGN};
-use crate::row_store::{RowStore, place_row};
-use crate::snapshot::bucket_of;
-use crate::{SnapshotMeta, metadata};
+use crate::census::Census;
+use crate::header::{BLOCK_BYTES, HEADER_BYTES, Header, MAX_ROWS, SECTION_ALIGN, Shape};
+use crate::index::{GROUP_ROWS, Index};
+use crate::placement::{FREE, Placer};
+use crate::prefetch::{LINE_BYTES, prefetch};
+use crate::record::{self, Record};
+use crate::resolve::Resolver;
+use crate::row_layout::{Extent, LONG_KEY, OCCUPIED, RowLayout, put_key_extent};
+use crate::sorter::Sorter;
+use crate::spill::{SpillDirectory, Spool};
+use crate::{SchemaError, SnapshotMeta, WriteError, WriteOptions, WriteProgress, WriteStage, metadata};
 
 /// What is written into the metadata as the builder.
 const BUILDER: &str = concat!("unskew-snapshot ", env!("CARGO_PKG_VERSION"));
+/// What the rows of a group should take in memory.
+pub(crate) const MAX_GROUP_BYTES: u64 = 32 << 20;
+/// Groups of fewer rows would overflow by chance.
+const MIN_GROUP_ROWS: u64 = 64;
+/// How far ahead of its use a record is asked for.
+const AHEAD: usize = 16;
+/// Rows between two calls to whoever watches.
+const PROGRESS_ROWS: u64 = 1 << 16;
 
-/// Writes the rows of `order`, which are sorted by key hash and key and have one row a key; gives the length of the file.
-/// The header comes last, so that a file without one is not a snapshot.
-pub(crate) fn write_snapshot(out: &mut (impl Write + Seek), rows: &RowStore, order: &[u32]) -> io::Result<u64> {
-    let layout = &rows.layout;
-    let metadata = metadata::encode(&meta(rows, order)).map_err(io::Error::other)?;
-    let bucket_bits = bucket_bits(order.len() as u64);
-    let directory_bytes = 4 * ((1 << bucket_bits) + 1);
-    let key_bytes: u64 = order.iter().map(|row| rows.key(*row).len() as u64).sum();
-    let mut header = Header::new(
-        order.len() as u64,
-        layout.row_bytes() as u32,
-        bucket_bits,
-        [
-            metadata.len() as u64,
-            directory_bytes,
-            8 * order.len() as u64,
-            (layout.row_bytes() * order.len()) as u64,
-            key_bytes,
-            heap_bytes(rows, order),
-        ],
-    );
+/// What is to be written: sorted rows in the layout without a key.
+pub(crate) struct Source<'a> {
+    pub(crate) options: &'a WriteOptions,
+    pub(crate) layout: &'a RowLayout,
+    pub(crate) sorter: &'a mut Sorter,
+    pub(crate) pushed: u64,
+    pub(crate) directory: &'a SpillDirectory,
+    /// What the rows of a group should take in memory: [`MAX_GROUP_BYTES`], but in tests.
+    pub(crate) max_group_bytes: u64,
+}
 
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    pub(crate) row_count: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) ties: u64,
+}
+
+/// Writes a file. The header comes last, so that a file without one is not a snapshot.
+pub(crate) fn write_snapshot(
+    out: &mut (impl Write + Seek),
+    source: &mut Source<'_>,
+    progress: &mut dyn FnMut(WriteProgress),
+) -> Result<Output, WriteError> {
+    let census = source.take_census(progress)?;
+    let plan = Plan::new(source, &census)?;
+    let metadata = metadata::encode(&meta(source.options, &census)).map_err(io::Error::other)?;
     out.write_all(&[0; HEADER_BYTES])?;
     let mut blocks = BlockWriter::new(&mut *out);
     blocks.write(&metadata)?;
     blocks.align()?;
-    write_directory(&mut blocks, rows, order, bucket_bits)?;
+
+    let mut rows = RowWriter::new(blocks, plan, source);
+    let ties = source.visit(WriteStage::Writing, census.row_count, progress, &mut |record| {
+        rows.push(record)
+    })?;
+    let RowsWritten {
+        mut blocks,
+        shape,
+        overflow_hashes,
+        mut keys,
+        mut heap,
+    } = rows.finish(census.row_count)?;
     blocks.align()?;
-    for row in order {
-        blocks.write(&rows.hash(*row).to_le_bytes())?;
-    }
+    blocks.write(&overflow_hashes)?;
     blocks.align()?;
-    let mut bytes = Vec::with_capacity(layout.row_bytes());
-    let (mut keys_end, mut heap_end) = (0, 0);
-    for row in order {
-        bytes.clear();
-        bytes.extend_from_slice(rows.row(*row));
-        let key_bytes = rows.key(*row).len();
-        place_row(layout, &mut bytes, key_bytes, &mut keys_end, &mut heap_end);
-        blocks.write(&bytes)?;
-    }
+    let rows_bytes = shape.slot_count() * u64::from(shape.row_bytes);
+    let section_bytes = [
+        metadata.len() as u64,
+        rows_bytes,
+        overflow_hashes.len() as u64,
+        keys.bytes(),
+        heap.bytes(),
+    ];
+    blocks.copy(keys.take_reader()?)?;
     blocks.align()?;
-    for row in order {
-        blocks.write(rows.key(*row))?;
-    }
-    blocks.align()?;
-    for row in order {
-        for value in heap_values(rows, *row) {
-            blocks.write(value)?;
-        }
-    }
+    blocks.copy(heap.take_reader()?)?;
     blocks.align()?;
 
-    let checksums = blocks.finish();
+    let checksums = blocks.finish()?;
     out.write_all(&checksums)?;
+    let mut header = Header::new(shape, section_bytes);
     header.checksums_digest = xxh3_64(&checksums);
     out.seek(SeekFrom::Start(0))?;
     out.write_all(&header.encode())?;
-    Ok(header.file_bytes())
+    Ok(Output {
+        row_count: census.row_count,
+        file_bytes: header.file_bytes(),
+        ties,
+    })
 }
 
-/// As many buckets as there are groups of 4 rows, rounded down to a power of two: 4 to 8 hashes to search in each.
-pub(crate) fn bucket_bits(row_count: u64) -> u32 {
-    (row_count / 4).checked_ilog2().unwrap_or(0)
+impl Source<'_> {
+    fn take_census(&mut self, progress: &mut dyn FnMut(WriteProgress)) -> Result<Census, WriteError> {
+        let layout = self.layout;
+        let mut census = Census::new(layout);
+        self.visit(WriteStage::Sorting, self.pushed, progress, &mut |record| {
+            census.count(layout, record);
+            Ok(())
+        })?;
+        for (what, found, limit) in [
+            ("rows", census.row_count, MAX_ROWS),
+            ("bytes of keys", census.key_bytes(), Extent::MAX_OFFSET - 1),
+            ("bytes of values", census.heap_bytes, Extent::MAX_OFFSET - 1),
+        ] {
+            if found > limit {
+                return Err(WriteError::TooLarge { what, limit });
+            }
+        }
+        Ok(census)
+    }
+
+    /// Visits the row of each key in the canonical order; gives the ties.
+    fn visit(
+        &mut self,
+        stage: WriteStage,
+        rows_total: u64,
+        progress: &mut dyn FnMut(WriteProgress),
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), WriteError>,
+    ) -> Result<u64, WriteError> {
+        let mut resolver = Resolver::new(self.layout, self.options.duplicates);
+        let mut rows_done = 0;
+        let mut counted = |record: Record<'_>| {
+            if rows_done % PROGRESS_ROWS == 0 {
+                progress(WriteProgress {
+                    stage,
+                    rows_done,
+                    rows_total,
+                });
+            }
+            rows_done += 1;
+            visit(record)
+        };
+        self.sorter
+            .visit(&mut |record, is_last| resolver.push(record, is_last, &mut counted))?;
+        Ok(resolver.ties())
+    }
 }
 
-fn meta(rows: &RowStore, order: &[u32]) -> SnapshotMeta {
-    let options = &rows.options;
+/// How the rows will be arranged.
+struct Plan {
+    layout: RowLayout,
+    index: Index,
+}
+
+impl Plan {
+    fn new(source: &Source<'_>, census: &Census) -> Result<Self, WriteError> {
+        let features = &source.options.schema.features;
+        let layout = RowLayout::new(features, census.key_slot_bytes()).ok_or(SchemaError::RowBytes)?;
+        let group_rows = source
+            .max_group_bytes
+            .checked_div(census.mean_record_bytes())
+            .map_or(GROUP_ROWS, |rows| rows.clamp(MIN_GROUP_ROWS, GROUP_ROWS));
+        let too_large = WriteError::TooLarge {
+            what: "rows",
+            limit: MAX_ROWS,
+        };
+        let index = Index::for_rows(census.row_count, group_rows).ok_or(too_large)?;
+        Ok(Self { layout, index })
+    }
+}
+
+fn meta(options: &WriteOptions, census: &Census) -> SnapshotMeta {
     SnapshotMeta {
         schema: options.schema.clone(),
         watermark: options.watermark,
         module_digest: options.module_digest,
         state_version: options.state_version,
-        row_count: order.len() as u64,
+        row_count: census.row_count,
+        event_times: census.event_times,
+        statistics: census.statistics.clone(),
         builder: BUILDER.to_owned(),
     }
 }
 
-fn write_directory(
-    blocks: &mut BlockWriter<impl Write>,
-    rows: &RowStore,
-    order: &[u32],
-    bucket_bits: u32,
-) -> io::Result<()> {
-    let mut row = 0;
-    for bucket in 0..=1_usize << bucket_bits {
-        while row < order.len() && bucket_of(rows.hash(order[row]), bucket_bits) < bucket {
-            row += 1;
+/// Writes the rows section: takes the rows of a group together, places them, and goes on to the next.
+struct RowWriter<'a, W> {
+    blocks: BlockWriter<W>,
+    plan: Plan,
+    /// The layout of the records.
+    source_layout: &'a RowLayout,
+    group: u32,
+    /// Of the group: whether its slots are written, so that what still comes overflows.
+    is_written: bool,
+    records: Vec<u64>,
+    starts: Vec<usize>,
+    hashes: Vec<u64>,
+    placer: Placer,
+    masks: Vec<u8>,
+    row: Vec<u8>,
+    words: Vec<u64>,
+    overflow: Spool,
+    overflow_hashes: Vec<u8>,
+    keys: Spool,
+    heap: Spool,
+}
+
+/// What the writer of the rows leaves.
+struct RowsWritten<W> {
+    blocks: BlockWriter<W>,
+    shape: Shape,
+    overflow_hashes: Vec<u8>,
+    keys: Spool,
+    heap: Spool,
+}
+
+impl<'a, W: Write> RowWriter<'a, W> {
+    fn new(blocks: BlockWriter<W>, plan: Plan, source: &Source<'a>) -> Self {
+        let spool = || Spool::new(source.directory.clone());
+        Self {
+            blocks,
+            row: vec![0; plan.layout.row_bytes()],
+            plan,
+            source_layout: source.layout,
+            group: 0,
+            is_written: false,
+            records: Vec::new(),
+            starts: Vec::new(),
+            hashes: Vec::new(),
+            placer: Placer::default(),
+            masks: Vec::new(),
+            words: Vec::new(),
+            overflow: spool(),
+            overflow_hashes: Vec::new(),
+            keys: spool(),
+            heap: spool(),
         }
-        blocks.write(&(row as u32).to_le_bytes())?;
     }
-    Ok(())
+
+    fn push(&mut self, record: Record<'_>) -> Result<(), WriteError> {
+        let group = self.plan.index.group(record.hash);
+        while self.group < group {
+            self.end_group()?;
+        }
+        if self.hashes.len() == self.plan.index.group_slots as usize {
+            self.write_group()?;
+        }
+        if self.is_written {
+            return self.spool_overflow(record);
+        }
+        self.starts.push(self.records.len());
+        record.append(&mut self.records);
+        self.hashes.push(record.hash);
+        Ok(())
+    }
+
+    fn finish(mut self, row_count: u64) -> Result<RowsWritten<W>, WriteError> {
+        while self.group < self.plan.index.group_count {
+            self.end_group()?;
+        }
+        let overflow_count = (self.overflow_hashes.len() / 8) as u64;
+        let limit = u64::from(u32::MAX) - self.plan.index.slot_count();
+        if overflow_count > limit {
+            return Err(WriteError::TooLarge {
+                what: "keys that collide",
+                limit,
+            });
+        }
+        let row_bytes = self.source_layout.row_bytes();
+        let mut overflow = self.overflow.take_reader()?;
+        let mut words = Vec::new();
+        while record::read(&mut overflow, row_bytes, &mut words)? {
+            self.write_row(Record::parse(&words, row_bytes), 0)?;
+        }
+        Ok(RowsWritten {
+            shape: Shape {
+                row_count,
+                row_bytes: self.plan.layout.row_bytes() as u32,
+                key_bytes: self.plan.layout.key_bytes() as u32,
+                index: self.plan.index,
+                overflow_count: overflow_count as u32,
+            },
+            blocks: self.blocks,
+            overflow_hashes: self.overflow_hashes,
+            keys: self.keys,
+            heap: self.heap,
+        })
+    }
+
+    fn end_group(&mut self) -> Result<(), WriteError> {
+        if !self.is_written {
+            self.write_group()?;
+        }
+        self.group += 1;
+        self.is_written = false;
+        Ok(())
+    }
+
+    /// Writes every slot of the group, and the rows without one where overflow rows wait.
+    fn write_group(&mut self) -> Result<(), WriteError> {
+        self.placer.place(self.plan.index, &self.hashes);
+        let mut masks = core::mem::take(&mut self.masks);
+        self.placer.masks(&mut masks);
+        let placer = core::mem::take(&mut self.placer);
+        let records = core::mem::take(&mut self.records);
+        for (slot, (key, mask)) in placer.owner().iter().zip(&masks).enumerate() {
+            if let Some(start) = placer
+                .owner()
+                .get(slot + AHEAD)
+                .and_then(|ahead| self.starts.get(*ahead as usize))
+            {
+                let bytes: &[u8] = bytemuck::cast_slice(&records[*start..]);
+                prefetch(bytes, 0);
+                prefetch(bytes, LINE_BYTES);
+            }
+            if *key == FREE {
+                self.row.fill(0);
+                self.plan.layout.set_flags(&mut self.row, *mask);
+                self.blocks.write(&self.row)?;
+            } else {
+                let words = &records[self.starts[*key as usize]..];
+                self.write_row(Record::parse(words, self.source_layout.row_bytes()), *mask)?;
+            }
+        }
+        for key in placer.unplaced() {
+            let words = &records[self.starts[*key as usize]..];
+            self.spool_overflow(Record::parse(words, self.source_layout.row_bytes()))?;
+        }
+        (self.masks, self.placer, self.records) = (masks, placer, records);
+        self.records.clear();
+        self.starts.clear();
+        self.hashes.clear();
+        self.is_written = true;
+        Ok(())
+    }
+
+    fn spool_overflow(&mut self, record: Record<'_>) -> Result<(), WriteError> {
+        self.words.clear();
+        record.append(&mut self.words);
+        self.overflow.write(bytemuck::cast_slice(&self.words))?;
+        self.overflow_hashes.extend_from_slice(&record.hash.to_le_bytes());
+        Ok(())
+    }
+
+    /// Writes a row, its key if that is long, and its values of any length.
+    fn write_row(&mut self, record: Record<'_>, mask: u8) -> Result<(), WriteError> {
+        let layout = &self.plan.layout;
+        let row = &mut self.row;
+        row.fill(0);
+        layout.copy_values(row, self.source_layout, record.row);
+        layout.set_flags(row, OCCUPIED | mask);
+        if record.key.len() <= layout.key_bytes() {
+            RowLayout::put_key(row, record.key);
+        } else {
+            layout.set_flags(row, LONG_KEY);
+            put_key_extent(
+                row,
+                Extent {
+                    offset: self.keys.bytes(),
+                    len: record.key.len() as u32,
+                },
+            );
+            self.keys.write(record.key)?;
+        }
+        for feature in layout.variable_features() {
+            if let Some(extent) = layout.extent(row, feature).filter(|_| layout.is_present(row, feature)) {
+                let offset = self.heap.bytes();
+                layout.put_extent(row, feature, Extent { offset, ..extent });
+                self.heap.write(extent.slice(record.heap))?;
+            }
+        }
+        self.blocks.write(&self.row)?;
+        Ok(())
+    }
 }
 
-fn heap_bytes(rows: &RowStore, order: &[u32]) -> u64 {
-    let values = order.iter().flat_map(|row| heap_values(rows, *row));
-    values.map(|value| value.len() as u64).sum()
-}
-
-/// The strings and bytes of a row, in the order of its features; nulls are empty.
-fn heap_values(rows: &RowStore, row: u32) -> impl Iterator<Item = &[u8]> {
-    (0..rows.layout.feature_count()).filter_map(move |feature| {
-        let extent = rows.layout.extent(rows.row(row), feature)?;
-        Some(extent.slice(&rows.heap))
-    })
-}
-
-/// Writes what follows the header and takes the checksum of each block on the way.
+/// Writes what follows the header, and takes the checksum of each block on the way.
 struct BlockWriter<W> {
     out: W,
+    /// Where the block ends that is being filled; it begins behind the header, or where the one before it ended.
+    block: Vec<u8>,
     /// From the start of the file.
     position: u64,
-    block: Xxh3,
     checksums: Vec<u8>,
 }
 
@@ -130,12 +386,13 @@ impl<W: Write> BlockWriter<W> {
     fn new(out: W) -> Self {
         Self {
             out,
+            block: Vec::with_capacity(BLOCK_BYTES as usize),
             position: HEADER_BYTES as u64,
-            block: Xxh3::new(),
             checksums: Vec::new(),
         }
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -143,14 +400,23 @@ impl<W: Write> BlockWriter<W> {
             let len = rest.len().min(block_left as usize);
             let head;
             (head, rest) = rest.split_at(len);
-            self.out.write_all(head)?;
-            self.block.update(head);
+            self.block.extend_from_slice(head);
             self.position += len as u64;
             if self.position.is_multiple_of(BLOCK_BYTES) {
-                self.end_block();
+                self.end_block()?;
             }
         }
         Ok(())
+    }
+
+    fn copy(&mut self, mut from: impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; BLOCK_BYTES as usize];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(()),
+                len => self.write(&buffer[..len])?,
+            }
+        }
     }
 
     /// Zeros up to where a section may begin.
@@ -161,15 +427,17 @@ impl<W: Write> BlockWriter<W> {
     }
 
     /// The checksums of all blocks.
-    fn finish(mut self) -> Vec<u8> {
+    fn finish(mut self) -> io::Result<Vec<u8>> {
         if !self.position.is_multiple_of(BLOCK_BYTES) {
-            self.end_block();
+            self.end_block()?;
         }
-        self.checksums
+        Ok(self.checksums)
     }
 
-    fn end_block(&mut self) {
-        self.checksums.extend_from_slice(&self.block.digest().to_le_bytes());
-        self.block.reset();
+    fn end_block(&mut self) -> io::Result<()> {
+        self.checksums.extend_from_slice(&xxh3_64(&self.block).to_le_bytes());
+        self.out.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
     }
 }

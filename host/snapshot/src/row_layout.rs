@@ -1,16 +1,30 @@
 use unskew_frame::{ColumnType, Value, canonical_f32, canonical_f64};
 
 use crate::header::{u32_at, u64_at};
+use crate::index::ALTERNATIVES;
 use crate::schema::{FeatureColumn, MAX_ROW_BYTES, MAX_VALUE_BYTES};
 
 const EVENT_TIME_OFFSET: usize = 0;
 const KEY_OFFSET: usize = 8;
-const PRESENCE_OFFSET: usize = 16;
 
-/// Where a row's values are: event time, key, presence bits, then the values in falling order of alignment.
+/// The bits of the flags of a row; below them, the mask of the home: which alternatives hold keys of this home.
+pub(crate) const OCCUPIED: u8 = 1 << 7;
+pub(crate) const LONG_KEY: u8 = 1 << 6;
+pub(crate) const MASK: u8 = (1 << (ALTERNATIVES - 1)) - 1;
+
+// The mask and the two flags share a byte.
+const _: () = assert!(MASK & (OCCUPIED | LONG_KEY) == 0);
+
+/// Where a row's parts are: event time, key, flags, presence bits, then the values in falling order of alignment.
 #[derive(Clone, Debug)]
 pub(crate) struct RowLayout {
     slots: Box<[Slot]>,
+    /// The features whose values are in the heap.
+    variable: Box<[usize]>,
+    /// The width of the place for the key.
+    key_bytes: usize,
+    /// Where the values begin; zeros between the presence bits and here.
+    values_offset: usize,
     /// Behind the last value; zeros from here to `row_bytes`.
     used_bytes: usize,
     row_bytes: usize,
@@ -23,8 +37,8 @@ struct Slot {
 }
 
 impl RowLayout {
-    /// The layout of these features; `None` when a row is wider than [`MAX_ROW_BYTES`].
-    pub(crate) fn new(features: &[FeatureColumn]) -> Option<Self> {
+    /// The layout of these features behind a key of `key_bytes`; `None` when a row is wider than [`MAX_ROW_BYTES`].
+    pub(crate) fn new(features: &[FeatureColumn], key_bytes: usize) -> Option<Self> {
         let mut slots: Box<[Slot]> = features
             .iter()
             .map(|feature| Slot {
@@ -32,7 +46,8 @@ impl RowLayout {
                 offset: 0,
             })
             .collect();
-        let mut end = PRESENCE_OFFSET + 8 * features.len().div_ceil(64);
+        let values_offset = (KEY_OFFSET + key_bytes + 1 + features.len().div_ceil(8)).checked_next_multiple_of(8)?;
+        let mut end = values_offset;
         for align in [8, 4, 1] {
             for slot in &mut slots {
                 let (slot_align, slot_bytes) = extent(slot.column_type);
@@ -44,10 +59,69 @@ impl RowLayout {
         }
         let row_bytes = end.checked_next_multiple_of(8)?;
         (row_bytes <= MAX_ROW_BYTES).then_some(Self {
+            variable: (0..slots.len())
+                .filter(|index| slots[*index].column_type.is_variable())
+                .collect(),
             slots,
+            key_bytes,
+            values_offset,
             used_bytes: end,
             row_bytes,
         })
+    }
+
+    pub(crate) fn key_bytes(&self) -> usize {
+        self.key_bytes
+    }
+
+    /// Where the flags are: what a lookup must read of a row ends here.
+    #[inline]
+    pub(crate) fn flags_offset(&self) -> usize {
+        KEY_OFFSET + self.key_bytes
+    }
+
+    #[inline]
+    pub(crate) fn flags(&self, row: &[u8]) -> u8 {
+        row.get(self.flags_offset()).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set_flags(&self, row: &mut [u8], flags: u8) {
+        row[KEY_OFFSET + self.key_bytes] |= flags;
+    }
+
+    /// The place for the key.
+    #[inline]
+    pub(crate) fn key_slot<'a>(&self, row: &'a [u8]) -> &'a [u8] {
+        row.get(KEY_OFFSET..KEY_OFFSET + self.key_bytes).unwrap_or(&[])
+    }
+
+    /// Puts a key that fits its place.
+    pub(crate) fn put_key(row: &mut [u8], key: &[u8]) {
+        put(row, KEY_OFFSET, key);
+    }
+
+    /// Whether the place for the key, which is not a long one's, holds `key`. Behind a key are zeros, and no part of a key
+    /// begins with one, so neither a longer nor a shorter key has the same bytes.
+    #[inline]
+    pub(crate) fn holds_key(&self, row: &[u8], key: &[u8]) -> bool {
+        let slot = self.key_slot(row);
+        match slot.split_at_checked(key.len()) {
+            Some((head, rest)) => is_equal(head, key) && rest.first().is_none_or(|byte| *byte == 0),
+            None => false,
+        }
+    }
+
+    /// Copies the event time, the presence bits and the values from a row of the same features in another layout.
+    pub(crate) fn copy_values(&self, row: &mut [u8], from: &Self, source: &[u8]) {
+        let presence = |layout: &Self| layout.flags_offset() + 1;
+        let presence_bytes = self.slots.len().div_ceil(8);
+        put(row, EVENT_TIME_OFFSET, &source[..KEY_OFFSET]);
+        put(
+            row,
+            presence(self),
+            &source[presence(from)..presence(from) + presence_bytes],
+        );
+        put(row, self.values_offset, &source[from.values_offset..from.used_bytes]);
     }
 
     pub(crate) fn row_bytes(&self) -> usize {
@@ -58,17 +132,23 @@ impl RowLayout {
         self.slots.len()
     }
 
-    /// The bytes of a row that no value has.
-    pub(crate) fn padding<'a>(&self, row: &'a [u8]) -> &'a [u8] {
-        row.get(self.used_bytes..).unwrap_or(&[])
+    /// Whether all bytes and presence bits of a row are zero that no value has.
+    pub(crate) fn is_padding_zero(&self, row: &[u8]) -> bool {
+        let presence = self.flags_offset() + 1;
+        let spare_bits = match self.slots.len() % 8 {
+            0 => 0,
+            used => row.get(presence + self.slots.len() / 8).map_or(0, |byte| byte >> used),
+        };
+        let is_zero =
+            |range: core::ops::Range<usize>| row.get(range).is_some_and(|bytes| bytes.iter().all(|b| *b == 0));
+        spare_bits == 0
+            && is_zero(presence + self.slots.len().div_ceil(8)..self.values_offset)
+            && is_zero(self.used_bytes..self.row_bytes)
     }
 
-    /// The presence bits of a row that no feature has.
-    pub(crate) fn spare_presence(&self, row: &[u8]) -> u64 {
-        match self.slots.len() % 64 {
-            0 => 0,
-            used => u64_at(row, PRESENCE_OFFSET + self.slots.len() / 64 * 8) >> used,
-        }
+    /// The features whose values are in the heap.
+    pub(crate) fn variable_features(&self) -> impl Iterator<Item = usize> + '_ {
+        self.variable.iter().copied()
     }
 
     /// Where the variable-length value of a feature is, if it has such.
@@ -97,7 +177,8 @@ impl RowLayout {
     #[inline]
     pub(crate) fn is_present(&self, row: &[u8], feature: usize) -> bool {
         assert!(feature < self.slots.len(), "feature {feature} of {}", self.slots.len());
-        u64_at(row, PRESENCE_OFFSET + feature / 64 * 8) >> (feature % 64) & 1 == 1
+        let byte = row.get(self.flags_offset() + 1 + feature / 8);
+        byte.is_some_and(|byte| byte >> (feature % 8) & 1 == 1)
     }
 
     /// The 8 bytes of a value of this type.
@@ -181,7 +262,7 @@ impl RowLayout {
             }
             _ => return false,
         }
-        row[PRESENCE_OFFSET + feature / 8] |= 1 << (feature % 8);
+        row[self.flags_offset() + 1 + feature / 8] |= 1 << (feature % 8);
         true
     }
 
@@ -206,7 +287,7 @@ pub(crate) fn put_event_time_us(row: &mut [u8], micros: i64) {
     put(row, EVENT_TIME_OFFSET, &micros.to_le_bytes());
 }
 
-/// Where the key of a row is in the keys.
+/// Where the long key of a row is in the keys.
 #[inline]
 pub(crate) fn key_extent(row: &[u8]) -> Extent {
     Extent::unpack(u64_at(row, KEY_OFFSET))
@@ -274,6 +355,15 @@ const fn extent(column_type: ColumnType) -> (usize, usize) {
         ColumnType::F32 => (4, 4),
         ColumnType::Vector(len) => (4, 4 * len as usize),
         ColumnType::Bool => (1, 1),
+    }
+}
+
+/// Equality of keys. One i64 is the most common key, and a call to compare 9 bytes would cost more than comparing them.
+#[inline]
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    match (a.first_chunk::<8>(), b.first_chunk::<8>()) {
+        (Some(first_of_a), Some(first_of_b)) if a.len() == 9 => first_of_a == first_of_b && a[8] == b[8],
+        _ => a == b,
     }
 }
 

@@ -1,5 +1,6 @@
 use unskew_frame::{ColumnType, MAX_COLUMNS};
 
+use crate::key::MAX_KEY_BYTES;
 use crate::row_layout::RowLayout;
 use crate::{EventTime, KeyType, Ttl};
 
@@ -9,7 +10,7 @@ pub const MAX_KEY_COLUMNS: usize = 16;
 pub const MAX_FEATURES: usize = MAX_COLUMNS;
 /// The greatest length of the name of a view, a key column or a feature.
 pub const MAX_NAME_BYTES: usize = 256;
-/// The greatest width of a row's fixed part, vectors included.
+/// The greatest width of a row's fixed part, vectors and the longest key included.
 pub const MAX_ROW_BYTES: usize = 1 << 20;
 /// The greatest length of a string, of bytes, of a state.
 pub const MAX_VALUE_BYTES: usize = 64 << 10;
@@ -62,7 +63,7 @@ impl SnapshotSchema {
                 });
             }
         }
-        match RowLayout::new(&self.features) {
+        match RowLayout::new(&self.features, MAX_KEY_BYTES) {
             Some(_) => Ok(()),
             None => Err(SchemaError::RowBytes),
         }
@@ -108,7 +109,7 @@ impl FeatureColumn {
 }
 
 /// What a snapshot says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SnapshotMeta {
     /// What the snapshot is of.
@@ -121,8 +122,25 @@ pub struct SnapshotMeta {
     pub state_version: Option<u32>,
     /// The rows.
     pub row_count: u64,
+    /// The first and the last event time; `None` without rows.
+    pub event_times: Option<(EventTime, EventTime)>,
+    /// Of each feature, in order: a baseline for what is served later.
+    pub statistics: Vec<FeatureStatistics>,
     /// What wrote the file: name and version.
     pub builder: String,
+}
+
+/// What a snapshot's writer counted of a feature.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct FeatureStatistics {
+    /// Rows without a value.
+    pub null_count: u64,
+    /// Rows whose value is NaN.
+    pub nan_count: u64,
+    /// The least and the greatest value, rounded to an f64, of numbers, timestamps and bools, NaN aside; `None` of other types and
+    /// where there is no such value.
+    pub range: Option<(f64, f64)>,
 }
 
 /// Why a schema cannot be a snapshot's.

@@ -1,15 +1,27 @@
+use core::cmp::Ordering;
 use core::fmt;
+use core::num::NonZero;
 use core::ops::Range;
 use std::path::Path;
 
-use crate::header::{Header, Section};
+use crate::header::{Header, Section, u64_at};
+use crate::index::Slots;
+use crate::iter::Iter;
+use crate::key::encoded_bytes;
 use crate::map::Map;
+use crate::open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
+use crate::parallel::Threads;
+use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row::Row;
-use crate::row_layout::{RowLayout, key_extent};
+use crate::row_layout::{LONG_KEY, MASK, OCCUPIED, RowLayout, key_extent};
 use crate::{KeyRef, OpenError, SnapshotMeta, SnapshotSchema, verify};
 
-/// Keys that [`Snapshot::get_many`] takes through a stage at a time: enough misses in flight for any machine.
-const BATCH_KEYS: usize = 64;
+/// Keys that [`Snapshot::get_many`] takes through a stage at a time: more misses in flight than any core can have.
+const BATCH_KEYS: usize = 128;
+/// Of a row that is wider, the first bytes are asked for ahead.
+const PREFETCH_ROW_BYTES: usize = 256;
+/// The slots of a key's second window that a single lookup asks for ahead; the last holds the fewest keys.
+const PREFETCH_WINDOW: u32 = 3;
 
 /// An immutable file of one feature view's rows as of a watermark, mapped into memory and checked through.
 ///
@@ -51,22 +63,26 @@ pub struct Snapshot {
     pub(crate) layout: RowLayout,
     pub(crate) meta: SnapshotMeta,
     pub(crate) ranges: Ranges,
+    pub(crate) residency: Residency,
 }
 
 /// Where the sections that lookups read are in the file.
 pub(crate) struct Ranges {
-    pub(crate) directory: Range<usize>,
-    pub(crate) hashes: Range<usize>,
     pub(crate) rows: Range<usize>,
+    pub(crate) overflow: Range<usize>,
     pub(crate) keys: Range<usize>,
     pub(crate) heap: Range<usize>,
 }
 
-/// The number of a row in its snapshot.
+/// The slot of a row in its snapshot: below [`Snapshot::slot_count`], and not every slot has a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowIndex(u32);
 
 impl RowIndex {
+    pub(crate) const fn new(slot: u32) -> Self {
+        Self(slot)
+    }
+
     /// The number.
     pub const fn as_u32(self) -> u32 {
         self.0
@@ -74,16 +90,38 @@ impl RowIndex {
 }
 
 impl Snapshot {
-    /// Maps a file and checks all of it: header, lengths, checksums of every block, metadata, order of the hashes, and every
-    /// key and value. Reads the whole file once.
+    /// Maps a file and checks all of it: header, lengths, checksums of every block, metadata, and that every row is valid and
+    /// found under its key. Reads the whole file once, with all cores.
     ///
     /// The file must not be changed afterwards, and must not be shortened: that raises SIGBUS at the next read.
+    /// [`Backing::Private`] does without.
     ///
     /// # Errors
     /// The file cannot be read, or is not a whole snapshot of a version that this code reads.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let map = Map::open(path)?;
-        verify::verify(map).map_err(|flaw| flaw.in_file(path))
+        Self::open_with(path, &OpenOptions::default(), &mut |_| {})
+    }
+
+    /// The same as told by `options`; tells `progress` after every few megabytes how far it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and there is no memory for a private copy.
+    pub fn open_with(
+        path: &Path,
+        options: &OpenOptions,
+        progress: &mut dyn FnMut(OpenProgress),
+    ) -> Result<Self, OpenError> {
+        let map = match options.backing {
+            Backing::File => Map::open(path)?,
+            Backing::Private => Map::copy(path, Threads::new(options.threads), &mut |bytes_done, bytes_total| {
+                progress(OpenProgress {
+                    stage: OpenStage::Copying,
+                    bytes_done,
+                    bytes_total,
+                });
+            })?,
+        };
+        verify::verify(map, options, progress).map_err(|flaw| flaw.in_file(path))
     }
 
     /// The same of bytes in memory, which are copied once to align them.
@@ -95,43 +133,101 @@ impl Snapshot {
         if bytes.is_empty() {
             return Err(OpenError::Empty { path: path.into() });
         }
-        verify::verify(Map::from_bytes(&bytes)).map_err(|flaw| flaw.in_file(path))
+        let options = OpenOptions {
+            backing: Backing::Private,
+            threads: Some(NonZero::<usize>::MIN),
+            ..OpenOptions::default()
+        };
+        verify::verify(Map::from_bytes(&bytes), &options, &mut |_| {}).map_err(|flaw| flaw.in_file(path))
     }
 
-    /// The row of a key. A directory read, a search among the hashes of the bucket (4 to 8 on average), and the key itself
-    /// compared.
+    /// The row of a key, if there is one: a memory miss where the table is larger than the caches, as all places where the row
+    /// may be are asked for at once. The key itself is compared.
     #[inline]
     pub fn get(&self, key: KeyRef<'_>) -> Option<Row<'_>> {
         let hash = key.hash();
-        let index = self.first_candidate(hash, self.bucket(hash))?;
-        self.verified(hash, key, index).map(|index| self.row(index))
+        let slots = self.header.shape.index.slots(hash);
+        let (rows, row_bytes) = (self.rows(), self.layout.row_bytes());
+        let home = slots.home as usize * row_bytes;
+        let head_end = self.layout.flags_offset();
+        for offset in (LINE_BYTES..row_bytes.min(PREFETCH_ROW_BYTES)).step_by(LINE_BYTES) {
+            prefetch(rows, home + offset);
+        }
+        prefetch(rows, home + row_bytes);
+        for number in 0..PREFETCH_WINDOW {
+            prefetch(rows, (slots.second + number) as usize * row_bytes);
+        }
+        // Where a row does not begin with a cache line, its flags may be in the next.
+        prefetch(rows, home + head_end);
+        let slot = self.find_among(key, hash, slots)?;
+        Some(Row::new(self, RowIndex(slot), self.row_bytes(slot)))
     }
 
     /// The rows of many keys: clears `rows` and fills it with one entry a key, in order. Allocates only when `rows` grows
     /// beyond its capacity.
     ///
-    /// Each stage of the lookup is done for a batch of keys before the next, so that their memory misses overlap.
+    /// Each stage of the lookup is done for a batch of keys before the next, so that their memory misses overlap; the rows that
+    /// were found are on their way to the cache when it returns.
     pub fn get_many(&self, keys: &[KeyRef<'_>], rows: &mut Vec<Option<RowIndex>>) {
         rows.clear();
-        rows.reserve(keys.len());
-        for keys in keys.chunks(BATCH_KEYS) {
-            let mut hashes = [0; BATCH_KEYS];
-            let mut buckets = [const { 0..0 }; BATCH_KEYS];
-            let mut candidates = [None; BATCH_KEYS];
-            for (hash, key) in hashes.iter_mut().zip(keys) {
-                *hash = key.hash();
+        rows.resize(keys.len(), None);
+        for (keys, rows) in keys.chunks(BATCH_KEYS).zip(rows.chunks_mut(BATCH_KEYS)) {
+            self.get_batch(keys, rows);
+        }
+    }
+
+    /// The slots of all keys from their hashes; then the homes; then, of the keys that are not at home, the alternatives that
+    /// their homes name, one after the other.
+    fn get_batch(&self, keys: &[KeyRef<'_>], rows: &mut [Option<RowIndex>]) {
+        let mut hashes = [0; BATCH_KEYS];
+        let mut slots = [Slots::default(); BATCH_KEYS];
+        let mut masks = [0_u8; BATCH_KEYS];
+        let mut waiting = [0_u8; BATCH_KEYS];
+        let mut waiting_count = 0;
+        for ((key, hash), slots) in keys.iter().zip(&mut hashes).zip(&mut slots) {
+            *hash = key.hash();
+            *slots = self.header.shape.index.slots(*hash);
+            self.prefetch_head(slots.home);
+        }
+        for (number, (key, row)) in keys.iter().zip(rows.iter_mut()).enumerate() {
+            let home = slots[number].home;
+            let bytes = self.row_bytes(home);
+            let flags = self.layout.flags(bytes);
+            if self.is_row_of(*key, bytes, flags) {
+                *row = Some(RowIndex(home));
+                self.prefetch_rest(home);
+                continue;
             }
-            for (bucket, hash) in buckets.iter_mut().zip(&hashes[..keys.len()]) {
-                *bucket = self.bucket(*hash);
+            masks[number] = flags & MASK;
+            if masks[number] != 0 {
+                self.prefetch_head(slots[number].slot(first_alternative(masks[number])));
+                waiting[waiting_count] = number as u8;
+                waiting_count += 1;
+            } else {
+                *row = self.find_overflow(*key, hashes[number]).map(RowIndex);
             }
-            for (index, bucket) in buckets[..keys.len()].iter().enumerate() {
-                candidates[index] = self.first_candidate(hashes[index], bucket.clone());
+        }
+        while waiting_count > 0 {
+            let mut still_waiting = 0;
+            for position in 0..waiting_count {
+                let number = usize::from(waiting[position]);
+                let slot = slots[number].slot(first_alternative(masks[number]));
+                let bytes = self.row_bytes(slot);
+                if self.is_row_of(keys[number], bytes, self.layout.flags(bytes)) {
+                    rows[number] = Some(RowIndex(slot));
+                    self.prefetch_rest(slot);
+                    continue;
+                }
+                masks[number] &= masks[number] - 1;
+                if masks[number] != 0 {
+                    self.prefetch_head(slots[number].slot(first_alternative(masks[number])));
+                    waiting[still_waiting] = number as u8;
+                    still_waiting += 1;
+                } else {
+                    rows[number] = self.find_overflow(keys[number], hashes[number]).map(RowIndex);
+                }
             }
-            rows.extend(
-                keys.iter()
-                    .zip(hashes.iter().zip(candidates))
-                    .map(|(key, (hash, candidate))| self.verified(*hash, *key, candidate?)),
-            );
+            waiting_count = still_waiting;
         }
     }
 
@@ -141,31 +237,25 @@ impl Snapshot {
     /// If the index is another snapshot's and there is no such row here.
     #[inline]
     pub fn row(&self, index: RowIndex) -> Row<'_> {
-        assert!(
-            u64::from(index.0) < self.header.row_count,
-            "row {} of {}",
-            index.0,
-            self.header.row_count
-        );
+        let slot_count = self.slot_count();
+        assert!(u64::from(index.0) < slot_count, "slot {} of {slot_count}", index.0);
         Row::new(self, index, self.row_bytes(index.0))
     }
 
-    /// Every key and its row in the canonical order: by key hash, then by key bytes. Two snapshots merge linearly in it.
+    /// Every key and its row in the canonical order: by key hash, then by key bytes. Two snapshots merge linearly in it. Sorts
+    /// the rows of one group of about 16,384 after the other.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (KeyRef<'_>, Row<'_>)> {
-        (0..self.header.row_count as u32).map(|index| {
-            let row = self.row(RowIndex(index));
-            (row.key(), row)
-        })
+        Iter::new(self)
     }
 
     /// The rows.
     pub fn len(&self) -> usize {
-        self.header.row_count as usize
+        self.header.shape.row_count as usize
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.header.row_count == 0
+        self.header.shape.row_count == 0
     }
 
     /// What the snapshot says about itself.
@@ -183,59 +273,123 @@ impl Snapshot {
         self.header.file_bytes()
     }
 
-    /// The rows whose hashes share their top bits with `hash`.
+    /// The places for rows, a little more than rows.
+    pub fn slot_count(&self) -> u64 {
+        self.header.shape.slot_count()
+    }
+
+    /// The width of a row with its key.
+    pub fn row_bytes_each(&self) -> u32 {
+        self.header.shape.row_bytes
+    }
+
+    /// What became of the memory that the snapshot is in.
+    pub fn residency(&self) -> &Residency {
+        &self.residency
+    }
+
+    /// The slot of a key.
+    pub(crate) fn find(&self, key: KeyRef<'_>, hash: u64) -> Option<u32> {
+        self.find_among(key, hash, self.header.shape.index.slots(hash))
+    }
+
     #[inline]
-    fn bucket(&self, hash: u64) -> Range<usize> {
-        let directory = self.directory();
-        let bucket = bucket_of(hash, self.header.bucket_bits);
-        match directory.get(bucket..).and_then(|rest| rest.first_chunk()) {
-            Some([start, end]) => *start as usize..*end as usize,
-            None => 0..0,
+    fn find_among(&self, key: KeyRef<'_>, hash: u64, slots: Slots) -> Option<u32> {
+        let bytes = self.row_bytes(slots.home);
+        let flags = self.layout.flags(bytes);
+        if self.is_row_of(key, bytes, flags) {
+            return Some(slots.home);
         }
+        let mut mask = flags & MASK;
+        while mask != 0 {
+            let slot = slots.slot(first_alternative(mask));
+            let bytes = self.row_bytes(slot);
+            if self.is_row_of(key, bytes, self.layout.flags(bytes)) {
+                return Some(slot);
+            }
+            mask &= mask - 1;
+        }
+        self.find_overflow(key, hash)
     }
 
-    /// The first row of the bucket with this hash.
+    /// The slot of a key among the overflow rows, of which there are hardly ever any.
     #[inline]
-    fn first_candidate(&self, hash: u64, bucket: Range<usize>) -> Option<u32> {
-        let start = bucket.start;
-        let hashes = self.hashes().get(bucket)?;
-        let index = hashes.partition_point(|stored| *stored < hash);
-        (hashes.get(index) == Some(&hash)).then_some((start + index) as u32)
+    fn find_overflow(&self, key: KeyRef<'_>, hash: u64) -> Option<u32> {
+        if self.header.shape.overflow_count == 0 {
+            return None;
+        }
+        self.search_overflow(key, hash)
     }
 
-    /// The row of this key among those of its hash, which begin at `first`.
-    #[inline]
-    fn verified(&self, hash: u64, key: KeyRef<'_>, first: u32) -> Option<RowIndex> {
-        let same_hash = self.hashes().get(first as usize..)?;
-        for (index, _) in (first..).zip(same_hash.iter().take_while(|stored| **stored == hash)) {
-            if self.key_bytes(self.row_bytes(index)) == key.as_bytes() {
-                return Some(RowIndex(index));
+    #[cold]
+    fn search_overflow(&self, key: KeyRef<'_>, hash: u64) -> Option<u32> {
+        let first = self.header.shape.index.slot_count() as u32;
+        let hashes = self.section(&self.ranges.overflow);
+        let (mut low, mut high) = (0, self.header.shape.overflow_count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.row_bytes(first + middle);
+            let order = (u64_at(hashes, 8 * middle as usize), self.key_bytes(row));
+            match order.cmp(&(hash, key.as_bytes())) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(first + middle),
+                Ordering::Greater => high = middle,
             }
         }
         None
     }
 
+    /// Whether the row of these bytes and flags is the key's.
     #[inline]
-    fn row_bytes(&self, index: u32) -> &[u8] {
+    fn is_row_of(&self, key: KeyRef<'_>, row: &[u8], flags: u8) -> bool {
+        match flags & (OCCUPIED | LONG_KEY) {
+            OCCUPIED => self.layout.holds_key(row, key.as_bytes()),
+            0 | LONG_KEY => false,
+            _ => self.key_bytes(row) == key.as_bytes(),
+        }
+    }
+
+    #[inline]
+    fn prefetch_head(&self, slot: u32) {
+        let offset = slot as usize * self.layout.row_bytes();
+        prefetch(self.rows(), offset);
+        prefetch(self.rows(), offset + self.layout.flags_offset());
+    }
+
+    #[inline]
+    fn prefetch_rest(&self, slot: u32) {
         let row_bytes = self.layout.row_bytes();
-        let start = index as usize * row_bytes;
-        let rows = self.section(&self.ranges.rows);
-        rows.get(start..start + row_bytes).unwrap_or(&[])
+        let offset = slot as usize * row_bytes;
+        for line in (LINE_BYTES..row_bytes.min(PREFETCH_ROW_BYTES)).step_by(LINE_BYTES) {
+            prefetch(self.rows(), offset + line);
+        }
     }
 
     #[inline]
-    pub(crate) fn key_bytes(&self, row: &[u8]) -> &[u8] {
-        key_extent(row).slice(self.section(&self.ranges.keys))
+    pub(crate) fn row_bytes(&self, slot: u32) -> &[u8] {
+        let row_bytes = self.layout.row_bytes();
+        let start = slot as usize * row_bytes;
+        self.rows().get(start..start + row_bytes).unwrap_or(&[])
+    }
+
+    /// The key of a row that has one.
+    #[inline]
+    pub(crate) fn key_bytes<'a>(&'a self, row: &'a [u8]) -> &'a [u8] {
+        if self.layout.flags(row) & LONG_KEY != 0 {
+            return key_extent(row).slice(self.section(&self.ranges.keys));
+        }
+        let slot = self.layout.key_slot(row);
+        &slot[..encoded_bytes(slot, self.meta.schema.key.len())]
     }
 
     #[inline]
-    pub(crate) fn directory(&self) -> &[u32] {
-        bytemuck::try_cast_slice(self.section(&self.ranges.directory)).unwrap_or(&[])
+    fn rows(&self) -> &[u8] {
+        self.section(&self.ranges.rows)
     }
 
-    #[inline]
-    pub(crate) fn hashes(&self) -> &[u64] {
-        bytemuck::try_cast_slice(self.section(&self.ranges.hashes)).unwrap_or(&[])
+    /// The hashes of the overflow rows, in order.
+    pub(crate) fn overflow_hashes(&self) -> &[u64] {
+        bytemuck::try_cast_slice(self.section(&self.ranges.overflow)).unwrap_or(&[])
     }
 
     #[inline]
@@ -265,19 +419,18 @@ impl Ranges {
             range.start as usize..range.end as usize
         };
         Self {
-            directory: range(Section::Directory),
-            hashes: range(Section::Hashes),
             rows: range(Section::Rows),
+            overflow: range(Section::Overflow),
             keys: range(Section::Keys),
             heap: range(Section::Heap),
         }
     }
 }
 
-/// The top `bucket_bits` of a hash; in two shifts, for one of 64 is none.
+/// The number of the first alternative that a mask names, which is not empty.
 #[inline]
-pub(crate) const fn bucket_of(hash: u64, bucket_bits: u32) -> usize {
-    (hash >> 1 >> (63 - bucket_bits)) as usize
+const fn first_alternative(mask: u8) -> usize {
+    mask.trailing_zeros() as usize + 1
 }
 
 #[cfg(test)]

@@ -1,25 +1,30 @@
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use unskew_frame::Value;
 
 use crate::file::NewFile;
-use crate::output;
-use crate::row_store::RowStore;
-use crate::{EventTime, KeyRef, SnapshotSchema, WriteError};
+use crate::output::{self, Source};
+use crate::record::Record;
+use crate::row_layout::{RowLayout, put_event_time_us};
+use crate::schema::MAX_VALUE_BYTES;
+use crate::sorter::Sorter;
+use crate::spill::SpillDirectory;
+use crate::{EventTime, KeyRef, KeyType, SchemaError, SnapshotSchema, WriteError};
 
-const BUFFER_BYTES: usize = 1 << 20;
+/// The memory that a writer takes unless it is told otherwise.
+pub const DEFAULT_MEMORY_BUDGET_BYTES: u64 = 1 << 30;
 
 /// Writes a snapshot: rows in any order, the same rows the same bytes.
 ///
-/// Rows are kept in memory until [`finish`](Self::finish): about their size in the file and 40 bytes each. The file appears
-/// under its name when it is whole and on disk, and never replaces another. Dropping the writer before leaves nothing.
+/// Rows are kept in memory up to [`WriteOptions::memory_budget_bytes`] and sorted in files without names beyond. The file
+/// appears under its name when it is whole and on disk, and never replaces another. Dropping the writer before leaves
+/// nothing.
 ///
 /// [`Snapshot`](crate::Snapshot) has an example.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     file: NewFile,
-    rows: RowStore,
+    rows: Rows,
 }
 
 impl SnapshotWriter {
@@ -28,7 +33,7 @@ impl SnapshotWriter {
     /// # Errors
     /// The schema cannot be a snapshot's, there is a file at `path`, or none can be created beside it.
     pub fn create(path: &Path, options: WriteOptions) -> Result<Self, WriteError> {
-        let rows = RowStore::new(options)?;
+        let rows = Rows::new(path, options)?;
         let file = NewFile::create(path)?;
         Ok(Self { file, rows })
     }
@@ -36,8 +41,9 @@ impl SnapshotWriter {
     /// Adds a row: one value a feature, in the order of the schema. NaN becomes canonical.
     ///
     /// # Errors
-    /// The key or a value does not fit the schema or a limit, or the row is later than the watermark. The row was not added,
-    /// and the writer may be used on.
+    /// The key or a value does not fit the schema or a limit, or the row is later than the watermark: the row was not added,
+    /// and the writer may be used on. Or rows could not be moved to disk: the writer's rows are not all there any more, and
+    /// it will not finish.
     pub fn push(
         &mut self,
         key: KeyRef<'_>,
@@ -54,19 +60,164 @@ impl SnapshotWriter {
     /// A key has several rows and duplicates are refused, a file of this name has appeared, or the operating system refused.
     /// Nothing is left then.
     pub fn finish(self) -> Result<Written, WriteError> {
-        let Self { file, rows } = self;
-        let resolved = rows.resolve()?;
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file.file());
-        let file_bytes = output::write_snapshot(&mut out, &rows, &resolved.order)
-            .and_then(|file_bytes| out.flush().map(|()| file_bytes))
-            .map_err(|error| WriteError::io(file.temporary_path(), "write", error))?;
-        drop(out);
+        self.finish_with(&mut |_| {})
+    }
+
+    /// The same, and tells `progress` now and then how far it is.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_with(self, progress: &mut dyn FnMut(WriteProgress)) -> Result<Written, WriteError> {
+        let Self { file, mut rows } = self;
+        let output = rows
+            .write(&mut file.file(), progress)
+            .map_err(|error| error.in_file(file.temporary_path()))?;
         Ok(Written {
             path: file.place()?,
-            row_count: resolved.order.len() as u64,
-            file_bytes,
-            ties: resolved.ties,
+            row_count: output.row_count,
+            file_bytes: output.file_bytes,
+            ties: output.ties,
         })
+    }
+}
+
+/// The rows pushed to a writer.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    options: WriteOptions,
+    layout: RowLayout,
+    key_types: Vec<KeyType>,
+    directory: SpillDirectory,
+    sorter: Sorter,
+    pushes: u64,
+    /// Whether rows were lost on their way to disk.
+    is_broken: bool,
+    pub(crate) max_group_bytes: u64,
+    /// Words, so that vectors are aligned.
+    row: Vec<u64>,
+    heap: Vec<u8>,
+}
+
+impl Rows {
+    pub(crate) fn new(path: &Path, options: WriteOptions) -> Result<Self, WriteError> {
+        options.schema.check()?;
+        let layout = RowLayout::new(&options.schema.features, 0).ok_or(SchemaError::RowBytes)?;
+        let directory = SpillDirectory::beside(path, options.spill_directory.as_deref());
+        Ok(Self {
+            key_types: options.schema.key_types(),
+            sorter: Sorter::new(layout.row_bytes(), options.memory_budget_bytes, directory.clone()),
+            row: vec![0; layout.row_bytes() / 8],
+            heap: Vec::new(),
+            directory,
+            options,
+            layout,
+            pushes: 0,
+            is_broken: false,
+            max_group_bytes: output::MAX_GROUP_BYTES,
+        })
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        key: KeyRef<'_>,
+        event_time: EventTime,
+        known_at: Option<EventTime>,
+        values: &[Value<'_>],
+    ) -> Result<(), WriteError> {
+        let row = self.pushes;
+        self.pushes += 1;
+        self.check(row, key, [Some(event_time), known_at], values)?;
+        self.row.fill(0);
+        self.heap.clear();
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.row);
+        put_event_time_us(bytes, event_time.as_micros());
+        for (feature, value) in values.iter().enumerate() {
+            if !self.layout.put_value(bytes, &mut self.heap, feature, value) {
+                let column = &self.options.schema.features[feature];
+                return Err(WriteError::ValueType {
+                    row,
+                    feature: column.name.clone(),
+                    expected: column.column_type,
+                });
+            }
+        }
+        let record = Record {
+            hash: key.hash(),
+            known_at,
+            row: bytes,
+            key: key.as_bytes(),
+            heap: &self.heap,
+        };
+        self.sorter.push(record).map_err(|error| {
+            self.is_broken = true;
+            WriteError::io(&self.directory.0, "spill rows to", error)
+        })
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        out: &mut (impl std::io::Write + std::io::Seek),
+        progress: &mut dyn FnMut(WriteProgress),
+    ) -> Result<output::Output, WriteError> {
+        if self.is_broken {
+            let error = std::io::Error::other("rows were lost when they could not be spilled");
+            return Err(WriteError::io(&self.directory.0, "read rows from", error));
+        }
+        let mut source = Source {
+            options: &self.options,
+            layout: &self.layout,
+            sorter: &mut self.sorter,
+            pushed: self.pushes,
+            directory: &self.directory,
+            max_group_bytes: self.max_group_bytes,
+        };
+        output::write_snapshot(out, &mut source, progress)
+    }
+
+    /// Checks everything but the types of the values, before anything is changed.
+    fn check(
+        &self,
+        row: u64,
+        key: KeyRef<'_>,
+        times: [Option<EventTime>; 2],
+        values: &[Value<'_>],
+    ) -> Result<(), WriteError> {
+        if let Err(source) = key.check_types(&self.key_types) {
+            return Err(WriteError::Key {
+                row,
+                key: key.to_string(),
+                source,
+            });
+        }
+        let watermark = self.options.watermark;
+        for time in times.into_iter().flatten() {
+            if time > watermark {
+                return Err(WriteError::AfterWatermark { row, time, watermark });
+            }
+        }
+        let features = &self.options.schema.features;
+        if values.len() != features.len() {
+            return Err(WriteError::ValueCount {
+                row,
+                expected: features.len(),
+                found: values.len(),
+            });
+        }
+        for (feature, value) in features.iter().zip(values) {
+            let value_bytes = match value {
+                Value::String(text) => text.len(),
+                Value::Bytes(bytes) => bytes.len(),
+                _ => 0,
+            };
+            if value_bytes > MAX_VALUE_BYTES {
+                return Err(WriteError::ValueBytes {
+                    row,
+                    feature: feature.name.clone(),
+                    value_bytes,
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -83,10 +234,14 @@ pub struct WriteOptions {
     pub state_version: Option<u32>,
     /// What happens to keys with several rows.
     pub duplicates: DuplicateKeys,
+    /// The memory that the writer may take, about; rows beyond it are sorted on disk. At least 100 MiB count.
+    pub memory_budget_bytes: u64,
+    /// Where rows are sorted on disk: the directory of the snapshot, if it is `None`.
+    pub spill_directory: Option<PathBuf>,
 }
 
 impl WriteOptions {
-    /// Options without a module, without states, and with duplicates refused.
+    /// Options without a module, without states, with duplicates refused, and 1 GiB of memory.
     pub fn new(schema: SnapshotSchema, watermark: EventTime) -> Self {
         Self {
             schema,
@@ -94,6 +249,8 @@ impl WriteOptions {
             module_digest: None,
             state_version: None,
             duplicates: DuplicateKeys::Refuse,
+            memory_budget_bytes: DEFAULT_MEMORY_BUDGET_BYTES,
+            spill_directory: None,
         }
     }
 }
@@ -106,6 +263,28 @@ pub enum DuplicateKeys {
     Refuse,
     /// The greatest version is kept: [`compare_versions`](crate::compare_versions).
     AsOf,
+}
+
+/// How far a writer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteProgress {
+    /// What it does.
+    pub stage: WriteStage,
+    /// The rows that it has done it with.
+    pub rows_done: u64,
+    /// The rows that there are; while sorting, duplicates among them.
+    pub rows_total: u64,
+}
+
+/// What a writer does with its rows once all are pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteStage {
+    /// It sorts them and resolves duplicates.
+    Sorting,
+    /// It gives them their places and writes them.
+    Writing,
 }
 
 /// What was written.

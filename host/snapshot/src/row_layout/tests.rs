@@ -2,7 +2,7 @@ use super::*;
 
 fn layout(types: &[ColumnType]) -> RowLayout {
     let columns: Vec<_> = types.iter().map(|t| FeatureColumn::new("f", *t)).collect();
-    RowLayout::new(&columns).unwrap()
+    RowLayout::new(&columns, 9).unwrap()
 }
 
 /// The places of values are part of the format.
@@ -17,13 +17,14 @@ fn values_are_placed_by_alignment_then_in_order() {
         ColumnType::Bool,
     ]);
     let offsets: Vec<_> = layout.slots.iter().map(|slot| slot.offset).collect();
+    assert_eq!(layout.flags_offset(), 17);
     assert_eq!(offsets, [56, 40, 24, 44, 32, 57]);
     assert_eq!((layout.used_bytes, layout.row_bytes()), (58, 64));
 }
 
 #[test]
-fn presence_takes_a_word_for_64_features() {
-    for (features, row_bytes) in [(0, 16), (1, 32), (64, 24 + 64), (65, 32 + 72), (128, 32 + 128)] {
+fn presence_takes_a_byte_for_8_features() {
+    for (features, row_bytes) in [(0, 24), (1, 32), (48, 24 + 48), (49, 32 + 56), (112, 32 + 112)] {
         assert_eq!(
             layout(&vec![ColumnType::Bool; features]).row_bytes(),
             row_bytes,

@@ -1,15 +1,19 @@
+mod golden;
 mod hostile;
+mod opening;
 mod round_trip;
 
 use std::io::Cursor;
+use std::path::Path;
 
 use unskew_frame::{ColumnType, Value};
 
 use crate::header::{HEADER_BYTES, Section, u64_at};
-use crate::row_store::RowStore;
+use crate::output::MAX_GROUP_BYTES;
+use crate::writer::Rows;
 use crate::{
-    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, OpenError, Snapshot, SnapshotSchema, Status, Ttl,
-    WriteError, WriteOptions, output,
+    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyRef, KeyType, OpenError, Snapshot, SnapshotSchema,
+    Status, Ttl, WriteError, WriteOptions,
 };
 
 /// A row to be pushed: key, event time, known-at, values.
@@ -17,17 +21,26 @@ type Pushed<'a> = (EntityKey, i64, Option<i64>, Vec<Value<'a>>);
 
 /// The bytes of the file, and the ties.
 fn build(options: WriteOptions, rows: &[Pushed<'_>]) -> Result<(Vec<u8>, u64), WriteError> {
-    let mut store = RowStore::new(options)?;
+    build_in_groups(options, rows, MAX_GROUP_BYTES)
+}
+
+/// The same with groups of as few rows as there may be, if `max_group_bytes` is little.
+fn build_in_groups(
+    options: WriteOptions,
+    rows: &[Pushed<'_>],
+    max_group_bytes: u64,
+) -> Result<(Vec<u8>, u64), WriteError> {
+    let mut store = Rows::new(Path::new("/tmp/unnamed"), options)?;
+    store.max_group_bytes = max_group_bytes;
     for (key, event_time, known_at, values) in rows {
         let known_at = known_at.map(EventTime);
         store.push(key.as_ref(), EventTime(*event_time), known_at, values)?;
     }
-    let resolved = store.resolve()?;
     let mut out = Cursor::new(Vec::new());
-    let file_bytes = output::write_snapshot(&mut out, &store, &resolved.order).unwrap();
+    let output = store.write(&mut out, &mut |_| {})?;
     let bytes = out.into_inner();
-    assert_eq!(file_bytes, bytes.len() as u64);
-    Ok((bytes, resolved.ties))
+    assert_eq!(output.file_bytes, bytes.len() as u64);
+    Ok((bytes, output.ties))
 }
 
 fn id(id: i64) -> EntityKey {
@@ -56,7 +69,10 @@ fn all_types() -> SnapshotSchema {
     }
 }
 
-/// Three rows of every type: small enough to try every bit.
+/// The text of a key that is too long for its row.
+const LONG: &str = "a key of so many bytes that every row would be wider for it, so it has its own section of the file";
+
+/// Four rows of every type: small enough to try every bit.
 fn small_file() -> Vec<u8> {
     let key = |id, name| EntityKey::new(&[KeyPart::I64(id), KeyPart::String(name)]).unwrap();
     let rows = [
@@ -91,6 +107,7 @@ fn small_file() -> Vec<u8> {
                 Value::Null,
             ],
         ),
+        (key(4, LONG), 0, None, vec![Value::Null; 8]),
     ];
     let mut options = WriteOptions::new(all_types(), EventTime(100));
     options.module_digest = Some([7; 32]);
@@ -160,9 +177,19 @@ fn meta_is_what_was_written() {
     assert_eq!(meta.watermark, EventTime(100));
     assert_eq!(meta.module_digest, Some([7; 32]));
     assert_eq!(meta.state_version, Some(3));
-    assert_eq!(meta.row_count, 3);
+    assert_eq!(meta.row_count, 4);
+    assert_eq!(meta.event_times, Some((EventTime(-5), EventTime(100))));
+    let statistics = |feature: usize| {
+        let of = meta.statistics[feature];
+        (of.null_count, of.nan_count, of.range)
+    };
+    assert_eq!(statistics(0), (2, 1, Some((0.5, 0.5))));
+    assert_eq!(statistics(1), (2, 0, Some((0.0, 1.0))));
+    assert_eq!(statistics(2), (2, 0, None));
+    assert_eq!(statistics(4), (2, 0, Some((-7.0, 0.0))));
+    assert_eq!(statistics(7), (3, 0, None));
     assert_eq!(meta.builder, concat!("unskew-snapshot ", env!("CARGO_PKG_VERSION")));
-    assert_eq!((snapshot.len(), snapshot.is_empty()), (3, false));
+    assert_eq!((snapshot.len(), snapshot.is_empty()), (4, false));
     assert_eq!(snapshot.file_bytes(), small_file().len() as u64);
 }
 
@@ -192,16 +219,59 @@ fn a_key_of_other_types_is_not_found() {
     }
 }
 
-/// No two keys of one hash are at hand, so the search is asked for another key under the hash of a stored one.
+/// No two keys of one hash are at hand, so another key is looked for in the slots of a stored one.
 #[test]
 fn a_hash_without_its_key_is_not_a_hit() {
     let snapshot = open(&small_file()).unwrap();
     for (key, row) in snapshot.iter() {
-        let index = row.index();
-        let found = |asked| snapshot.verified(key.hash(), asked, index.as_u32());
-        assert_eq!(found(key), Some(index));
+        let found = |asked: KeyRef<'_>| snapshot.find(asked, key.hash());
+        assert_eq!(found(key), Some(row.index().as_u32()));
         assert_eq!(found(id(1).as_ref()), None);
     }
+}
+
+/// A row is found by its whole key: neither a part of one nor one with more parts is it.
+#[test]
+fn a_key_that_begins_as_another_is_not_it() {
+    let snapshot = open(&small_file()).unwrap();
+    let (stored, _) = snapshot
+        .iter()
+        .find(|(key, _)| key.to_string() == r#"(1, "a")"#)
+        .unwrap();
+    let longer = EntityKey::new(&[KeyPart::I64(1), KeyPart::String("a"), KeyPart::Bytes(b"")]).unwrap();
+    let shorter = id(1);
+    for asked in [longer.as_ref(), shorter.as_ref()] {
+        assert_eq!(snapshot.find(asked, stored.hash()), None, "{asked}");
+    }
+}
+
+/// Groups of 64 rows on average are overfull by chance.
+#[test]
+fn rows_without_a_slot_are_found_behind_the_others() {
+    let rows: Vec<Pushed<'_>> = (0..5_000)
+        .map(|i| {
+            let key = EntityKey::new(&[KeyPart::I64(i), KeyPart::String(if i % 50 == 0 { LONG } else { "" })]).unwrap();
+            let mut values = vec![Value::Null; 8];
+            values[4] = Value::I64(3 * i);
+            values[5] = Value::Bytes(b"state");
+            (key, 0, None, values)
+        })
+        .collect();
+    let (file, _) = build_in_groups(WriteOptions::new(all_types(), EventTime(0)), &rows, 1).unwrap();
+    let snapshot = open(&file).unwrap();
+    assert!(snapshot.header.shape.overflow_count > 20, "{:?}", snapshot.header.shape);
+    let keys: Vec<_> = rows.iter().map(|(key, ..)| key.as_ref()).collect();
+    let mut many = Vec::new();
+    snapshot.get_many(&keys, &mut many);
+    for ((key, .., values), index) in rows.iter().zip(&many) {
+        let row = snapshot.get(key.as_ref()).unwrap();
+        assert_eq!(Some(row.index()), *index);
+        assert_eq!(row.key(), key.as_ref());
+        assert!(row.values().eq(values.iter().copied()));
+    }
+    assert!(snapshot.get(id(7).as_ref()).is_none());
+    let order: Vec<_> = snapshot.iter().map(|(key, _)| (key.hash(), key)).collect();
+    assert!(order.len() == 5_000 && order.is_sorted_by(|a, b| a < b));
 }
 
 #[test]

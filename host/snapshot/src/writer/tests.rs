@@ -238,6 +238,72 @@ fn the_as_of_rule_chooses_among_duplicates_and_counts_ties() {
     }
 }
 
+/// Rows that are sorted on disk give the bytes of those sorted in memory, duplicates among them.
+#[test]
+fn the_memory_budget_does_not_show_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let spill = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for memory_budget_bytes in [0, 1 << 30] {
+        let path = folder.path().join(format!("{memory_budget_bytes}"));
+        let options = WriteOptions {
+            duplicates: DuplicateKeys::AsOf,
+            memory_budget_bytes,
+            spill_directory: Some(spill.path().to_owned()),
+            ..options()
+        };
+        let mut writer = SnapshotWriter::create(&path, options).unwrap();
+        for row in 0..120_000_i64 {
+            let name = format!("name {}", row % 1_000);
+            let values = [Value::String(&name), Value::F64(row as f64)];
+            let time = EventTime(row % 90);
+            writer
+                .push(id(row * 7 % 100_000).as_ref(), time, None, &values)
+                .unwrap();
+        }
+        let mut stages = Vec::new();
+        let written = writer
+            .finish_with(&mut |progress| {
+                assert!(progress.rows_done < progress.rows_total);
+                stages.push((progress.stage, progress.rows_total));
+            })
+            .unwrap();
+        stages.dedup();
+        assert_eq!(stages, [(WriteStage::Sorting, 120_000), (WriteStage::Writing, 100_000)]);
+        assert_eq!(written.row_count, 100_000);
+        assert_eq!(names(spill.path()).len(), 0);
+        files.push(fs::read(path).unwrap());
+    }
+    assert!(files[0] == files[1]);
+    Snapshot::from_bytes(files.remove(0)).unwrap();
+}
+
+#[test]
+fn a_writer_that_cannot_spill_says_where_and_does_not_finish() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let options = WriteOptions {
+        memory_budget_bytes: 0,
+        spill_directory: Some(missing.clone()),
+        ..options()
+    };
+    let mut writer = SnapshotWriter::create(&folder.path().join("users"), options).unwrap();
+    let text = "x".repeat(1_000);
+    let mut push = |row| {
+        writer.push(
+            id(row).as_ref(),
+            EventTime(0),
+            None,
+            &[Value::String(&text), Value::Null],
+        )
+    };
+    let error = (0..10_000).find_map(|row| push(row).err()).unwrap();
+    assert_eq!(error.to_string(), format!("cannot spill rows to {}", missing.display()));
+    let error = writer.finish().unwrap_err();
+    assert!(error.to_string().starts_with("cannot read rows from "), "{error}");
+    assert!(names(folder.path()).is_empty());
+}
+
 #[test]
 fn what_is_not_a_snapshot_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
