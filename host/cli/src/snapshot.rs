@@ -1,16 +1,23 @@
+mod build;
+mod diff;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value as Json, json};
 use unskew::Digest;
-use unskew_snapshot::{EntityKey, KeyColumn, KeyPart, KeyType, OpenError, Snapshot, SnapshotSchema};
+use unskew_frame::Value;
+use unskew_snapshot::{
+    EntityKey, FORMAT_VERSION, FeatureColumn, FeatureStatistics, KeyColumn, KeyPart, KeyType, OpenError, Snapshot,
+    SnapshotSchema,
+};
 
 use crate::answer::{Answer, Facts, counted, grouped, titled_table};
 use crate::failure::{Context, Failure};
 use crate::value::{parse_hex, value_json, value_text};
 
-/// Look into a snapshot file.
+/// Build snapshot files and look into them.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  unskew snapshot inspect item_ctr.snapshot")]
 pub struct SnapshotArgs {
@@ -20,14 +27,18 @@ pub struct SnapshotArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Build(build::Build),
     Inspect(Inspect),
     Get(Get),
+    Diff(diff::Diff),
     Verify(Verify),
 }
 
 impl SnapshotArgs {
     pub fn run(self) -> Result<Answer, Failure> {
         match self.command {
+            Command::Build(command) => command.run(),
+            Command::Diff(command) => command.run(),
             Command::Inspect(command) => command.run(),
             Command::Get(command) => command.run(),
             Command::Verify(command) => command.run(),
@@ -37,7 +48,7 @@ impl SnapshotArgs {
 
 /// Show what a snapshot is of.
 ///
-/// Prints its view, key, features, rows, watermark, size, and the module that computed its rows.
+/// Prints its view, key, features with their nulls and ranges, rows, watermark, size, and the module that computed its rows.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  unskew snapshot inspect item_ctr.snapshot")]
 struct Inspect {
@@ -75,34 +86,71 @@ impl Inspect {
         let snapshot = open(&self.file)?;
         let (meta, schema) = (snapshot.meta(), snapshot.schema());
         let module = meta.module_digest.map(Digest);
+        let event_times = meta
+            .event_times
+            .map(|(first, last)| [first.to_string(), last.to_string()]);
         let facts = Facts::default()
             .with("view", &schema.view)
             .with("rows", grouped(meta.row_count))
             .with("watermark", meta.watermark)
+            .with_some("event times", event_times.as_ref().map(|times| times.join(" to ")))
             .with("ttl", schema.ttl.map_or("none".to_owned(), |ttl| ttl.to_string()))
             .with("size", format!("{} bytes", grouped(snapshot.file_bytes())))
+            .with(
+                "format",
+                format!(
+                    "{FORMAT_VERSION}, {} slots of {} bytes",
+                    grouped(snapshot.slot_count()),
+                    snapshot.row_bytes_each()
+                ),
+            )
             .with_some("module", module)
             .with_some("state version", meta.state_version)
             .with("builder", &meta.builder);
         let key = schema.key.iter().map(|part| (&part.name, part.key_type.to_string()));
-        let features = schema
-            .features
-            .iter()
-            .map(|feature| (&feature.name, feature.column_type.to_string()));
-        let table = |title: &str, columns: &mut dyn Iterator<Item = (&String, String)>| {
-            let rows = columns.map(|(name, of_type)| vec![name.clone(), of_type]).collect();
-            titled_table(title, &["name", "type"], rows)
-        };
-        let text = facts.text() + &table("key", &mut key.clone()) + &table("features", &mut features.clone());
+        let key_rows = key.clone().map(|(name, of_type)| vec![name.clone(), of_type]).collect();
+        let features = || schema.features.iter().zip(&meta.statistics);
+        let feature_rows = features().map(|(feature, statistics)| {
+            let range = statistics
+                .range
+                .map_or(String::new(), |(low, high)| format!("{low:?} to {high:?}"));
+            vec![
+                feature.name.clone(),
+                feature.column_type.to_string(),
+                grouped(statistics.null_count),
+                grouped(statistics.nan_count),
+                range,
+            ]
+        });
+        let text = facts.text()
+            + &titled_table("key", &["name", "type"], key_rows)
+            + &titled_table(
+                "features",
+                &["name", "type", "nulls", "NaN", "range"],
+                feature_rows.collect(),
+            );
         let column = |(name, of_type): (&String, String)| json!({ "name": name, "type": of_type });
+        let feature = |(feature, statistics): (&FeatureColumn, &FeatureStatistics)| {
+            json!({
+                "name": feature.name,
+                "type": feature.column_type.to_string(),
+                "nulls": statistics.null_count,
+                "nan": statistics.nan_count,
+                "range": statistics.range.map(|(low, high)| [low, high].map(|bound| value_json(Value::F64(bound)))),
+            })
+        };
         let json = json!({
             "view": schema.view,
             "key": key.map(column).collect::<Json>(),
-            "features": features.map(column).collect::<Json>(),
+            "features": features().map(feature).collect::<Json>(),
             "rows": meta.row_count,
             "watermark": meta.watermark.to_string(),
+            "event_times": event_times,
             "ttl_us": schema.ttl.map(|ttl| ttl.as_micros()),
             "bytes": snapshot.file_bytes(),
+            "format": FORMAT_VERSION,
+            "slots": snapshot.slot_count(),
+            "row_bytes": snapshot.row_bytes_each(),
             "module": module,
             "state_version": meta.state_version,
             "builder": meta.builder,
@@ -171,7 +219,9 @@ impl Verify {
 fn open(path: &Path) -> Result<Snapshot, Failure> {
     Snapshot::open(path).map_err(|error| {
         let help = match &error {
-            OpenError::NotASnapshot { .. } => "give a file that `unskew materialize` or `unskew publish` wrote",
+            OpenError::NotASnapshot { .. } => {
+                "give a file that `unskew snapshot build`, `unskew materialize` or `unskew publish` wrote"
+            }
             error if error.is_corrupt() => "fetch another copy of it, or materialize it again",
             error if error.is_unsupported_version() => "materialize it again with this version of unskew",
             _ => return error.into(),

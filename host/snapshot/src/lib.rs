@@ -8,6 +8,7 @@
 //! - [`SnapshotSchema`], [`SnapshotMeta`]: what a snapshot is of
 //! - [`SnapshotWriter`]: rows in any order into a file with the same bytes
 //! - [`Snapshot`], [`Row`]: a file opened with a full check, and its lookups
+//! - [`diff`]: what differs between two files, key by key
 //!
 //! The file is drawn byte by byte in docs/snapshot-format.md.
 //!
@@ -47,6 +48,7 @@
 mod asof;
 mod census;
 mod chunk;
+mod diff;
 mod duration;
 mod error;
 mod file;
@@ -75,6 +77,7 @@ mod verify;
 mod writer;
 
 pub use asof::{Version, compare_versions, encode_row, is_event_visible, is_visible};
+pub use diff::{DiffError, FeatureDiff, KeyDiff, SnapshotDiff, diff};
 pub use duration::{ParseDurationError, format_duration_us, parse_duration_us};
 pub use error::{OpenError, WriteError};
 pub use header::{FORMAT_VERSION, MAX_ROWS, Section};

@@ -16,6 +16,8 @@ fn every_command_has_help() {
     check("help-publish", 0, &["publish", "--help"]);
     check("help-prepare", 0, &["prepare", "--help"]);
     check("help-snapshot", 0, &["snapshot", "--help"]);
+    check("help-snapshot-build", 0, &["snapshot", "build", "--help"]);
+    check("help-snapshot-diff", 0, &["snapshot", "diff", "--help"]);
     check("help-snapshot-inspect", 0, &["snapshot", "inspect", "--help"]);
     check("help-snapshot-get", 0, &["snapshot", "get", "--help"]);
     check("help-snapshot-verify", 0, &["snapshot", "verify", "--help"]);

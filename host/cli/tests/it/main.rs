@@ -9,4 +9,5 @@ mod closed_output;
 mod flow;
 mod help;
 mod shop;
+mod snapshot_files;
 mod transcript;
