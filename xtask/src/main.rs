@@ -1,6 +1,7 @@
-//! Repository tasks: `cargo xtask demo`, `test`, `bench`, `ci` and `transforms`.
+//! Repository tasks: `cargo xtask demo`, `test`, `bench`, `fuzz`, `ci` and `transforms`.
 
 mod bench;
+mod fuzz;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,12 @@ enum Task {
     Ci,
     /// Run a benchmark, or all of them.
     Bench(bench::Arguments),
+    /// Run the fuzz targets under AddressSanitizer.
+    Fuzz {
+        /// How long each of them runs.
+        #[arg(long, default_value_t = FUZZ_SECONDS)]
+        seconds: u32,
+    },
     /// Build every transform of the repository into a component.
     Transforms {
         /// Where the components go.
@@ -37,12 +44,16 @@ enum Task {
     },
 }
 
+/// How long each fuzz target runs in continuous integration.
+const FUZZ_SECONDS: u32 = 60;
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo { arguments } => demo(&arguments),
         Task::Test => test(),
         Task::Ci => ci(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz { seconds } => fuzz::fuzz(seconds),
         Task::Transforms { out } => transforms(&out),
     };
     match result {
@@ -63,6 +74,7 @@ fn demo(arguments: &[String]) -> Result<(), String> {
 
 fn test() -> Result<(), String> {
     setup::wasm_toolchain()?;
+    setup::strace()?;
     cargo(&["test", "--workspace", "--locked"])
 }
 
@@ -84,7 +96,8 @@ fn ci() -> Result<(), String> {
     }
     run(root_command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--locked"])
-        .env("RUSTDOCFLAGS", "-D warnings"))
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
+    fuzz::fuzz(FUZZ_SECONDS)
 }
 
 fn transforms(out: &Path) -> Result<(), String> {

@@ -17,22 +17,8 @@ pub fn wasm_toolchain() -> Result<(), String> {
     if rustup.is_ok() && has_rustup_target() {
         return Ok(());
     }
-    if Path::new("/usr/bin/apt-get").exists() {
-        let apt = |arguments: &[&str]| {
-            run(Command::new("apt-get")
-                .args(arguments)
-                .env("DEBIAN_FRONTEND", "noninteractive"))
-        };
-        let installed = apt(&["update", "-qq"]).and_then(|()| {
-            apt(&[
-                &["install", "-y", "-qq", "--no-install-recommends"],
-                &DEBIAN_PACKAGES[..],
-            ]
-            .concat())
-        });
-        if installed.is_ok() && has_debian_packages() {
-            return Ok(());
-        }
+    if apt_install(&DEBIAN_PACKAGES).is_ok() && has_debian_packages() {
+        return Ok(());
     }
     Err(format!(
         "there is no Rust toolchain for WebAssembly and none could be installed. Run one of:\n  \
@@ -40,6 +26,35 @@ pub fn wasm_toolchain() -> Result<(), String> {
          sudo apt-get install {}      (Debian)",
         DEBIAN_PACKAGES.join(" ")
     ))
+}
+
+/// Makes sure that there is strace(1), with which a test breaks system calls.
+pub fn strace() -> Result<(), String> {
+    let has_strace = || {
+        let version = Command::new("strace").arg("--version").stdout(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    if !cfg!(target_os = "linux") || has_strace() {
+        return Ok(());
+    }
+    match apt_install(&["strace"]) {
+        Ok(()) if has_strace() => Ok(()),
+        _ => Err("strace(1) is missing and could not be installed: install the package `strace`".to_owned()),
+    }
+}
+
+/// Installs packages where Debian's installer is.
+fn apt_install(packages: &[&str]) -> Result<(), String> {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return Err("there is no apt-get".to_owned());
+    }
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
 }
 
 fn has_rustup_target() -> bool {
