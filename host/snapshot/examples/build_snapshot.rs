@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let state = [7; 2_000];
     for row in 0..rows {
         let key = EntityKey::new(&[KeyPart::I64(row)])?;
-        let values = [Value::F64(row as f64), Value::Bytes(&state[..(row * 37 % 2_000) as usize])];
+        let values = [
+            Value::F64(row as f64),
+            Value::Bytes(&state[..(row * 37 % 2_000) as usize]),
+        ];
         writer.push(key.as_ref(), EventTime(row), None, &values)?;
     }
     writer.finish()?;
