@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// The rows of a snapshot by key: event time, ctr by its bits, name.
-type Rows = BTreeMap<i64, (i64, Option<u64>, Option<String>)>;
+type Rows = BTreeMap<i64, Values>;
+type Values = (i64, Option<u64>, Option<String>);
 
 fn snapshot(key_type: KeyType, features: &[(&str, ColumnType)], rows: &Rows) -> Snapshot {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +87,7 @@ proptest! {
         prop_assert_eq!(diff.is_empty(), expected.is_empty());
         let both: Vec<_> = before.iter().filter_map(|(key, row)| Some((row, after.get(key)?))).collect();
         prop_assert_eq!(diff.changed + diff.unchanged, both.len() as u64);
-        let count = |is: &dyn Fn(&(i64, Option<u64>, Option<String>), &(i64, Option<u64>, Option<String>)) -> bool| {
+        let count = |is: &dyn Fn(&Values, &Values) -> bool| {
             both.iter().filter(|(a, b)| is(a, b)).count() as u64
         };
         prop_assert_eq!(diff.event_time_changed, count(&|a, b| a.0 != b.0));

@@ -67,7 +67,7 @@ pub fn file(rows: i64, state_bytes: usize) -> Vec<u8> {
         let text = format!("text {number}");
         let mut values = [
             Value::F64(number as f64 / 7.0),
-            Value::Bool(number % 2 == 0),
+            Value::Bool(number.is_multiple_of(2)),
             Value::String(&text),
             Value::F32(number as f32),
             Value::I64(-(number as i64)),
