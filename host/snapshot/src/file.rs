@@ -76,8 +76,11 @@ impl NewFile {
     /// systems without links it is a check and a rename.
     fn name(&self) -> Result<(), WriteError> {
         match fs::hard_link(&self.temporary_path, &self.path) {
-            Ok(()) => fs::remove_file(&self.temporary_path)
-                .map_err(|error| WriteError::io(&self.temporary_path, "remove", error)),
+            Ok(()) => {
+                // The file is in place, whole: it is no failure if its other name stays. `drop` tries once more.
+                let _ = fs::remove_file(&self.temporary_path);
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(WriteError::AlreadyExists {
                 path: self.path.clone(),
             }),

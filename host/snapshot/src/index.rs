@@ -17,6 +17,8 @@
 //! many lookups read 1.5 rows each. An index to be read first costs a second miss in a row as soon as it is larger than
 //! the nearest caches: benches/snapshot/layouts.rs has the figures of the other layouts.
 
+use core::hint::select_unpredictable;
+
 /// The slots of a key.
 pub(crate) const ALTERNATIVES: usize = 6;
 /// Slots of a group that are nobody's home or second choice, so that the windows behind those stay in the group.
@@ -67,24 +69,25 @@ impl Index {
     }
 
     /// The slots of a hash, counted from the first of its group.
-    #[inline]
     pub(crate) fn slots_in_group(self, hash: u64) -> Slots {
         let (_, rest) = split(hash, self.group_count);
-        let span = self.group_slots - SPREAD;
-        Slots {
-            home: split(rest, span).0,
-            second: split(hash.wrapping_mul(SECOND_MULTIPLIER), span).0,
-        }
+        self.slots_behind(0, hash, rest)
     }
 
     /// The slots of a hash, counted from the first of the file.
     #[inline]
     pub(crate) fn slots(self, hash: u64) -> Slots {
-        let slots = self.slots_in_group(hash);
-        let first = self.group(hash) * self.group_slots;
+        let (group, rest) = split(hash, self.group_count);
+        self.slots_behind(group * self.group_slots, hash, rest)
+    }
+
+    /// The slots of a hash, counted so that those of its group begin with `first`. `rest` is where it is in its group.
+    #[inline]
+    fn slots_behind(self, first: u32, hash: u64, rest: u64) -> Slots {
+        let span = self.group_slots - SPREAD;
         Slots {
-            home: first + slots.home,
-            second: first + slots.second,
+            home: first + split(rest, span).0,
+            second: first + split(hash.wrapping_mul(SECOND_MULTIPLIER), span).0,
         }
     }
 }
@@ -92,11 +95,9 @@ impl Index {
 impl Slots {
     /// The slot of a number below [`ALTERNATIVES`]: 0 is the home.
     #[inline]
-    pub(crate) const fn slot(self, number: usize) -> u32 {
-        match number {
-            0 | 1 => self.home + number as u32,
-            _ => self.second + number as u32 - 2,
-        }
+    pub(crate) fn slot(self, number: usize) -> u32 {
+        let number = number as u32;
+        select_unpredictable(number < 2, self.home + number, (self.second + number).wrapping_sub(2))
     }
 
     /// The number of a slot: the lowest, where two are one.

@@ -56,6 +56,7 @@ mod header;
 mod index;
 mod iter;
 mod key;
+mod lookup;
 mod map;
 mod metadata;
 mod open_options;

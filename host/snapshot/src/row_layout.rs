@@ -5,7 +5,7 @@ use crate::index::ALTERNATIVES;
 use crate::schema::{FeatureColumn, MAX_ROW_BYTES, MAX_VALUE_BYTES};
 
 const EVENT_TIME_OFFSET: usize = 0;
-const KEY_OFFSET: usize = 8;
+pub(crate) const KEY_OFFSET: usize = 8;
 
 /// The bits of the flags of a row; below them, the mask of the home: which alternatives hold keys of this home.
 pub(crate) const OCCUPIED: u8 = 1 << 7;
@@ -70,6 +70,7 @@ impl RowLayout {
         })
     }
 
+    #[inline]
     pub(crate) fn key_bytes(&self) -> usize {
         self.key_bytes
     }
@@ -106,7 +107,7 @@ impl RowLayout {
     pub(crate) fn holds_key(&self, row: &[u8], key: &[u8]) -> bool {
         let slot = self.key_slot(row);
         match slot.split_at_checked(key.len()) {
-            Some((head, rest)) => is_equal(head, key) && rest.first().is_none_or(|byte| *byte == 0),
+            Some((head, rest)) => is_equal(head, key) & rest.first().is_none_or(|byte| *byte == 0),
             None => false,
         }
     }
@@ -124,6 +125,7 @@ impl RowLayout {
         put(row, self.values_offset, &source[from.values_offset..from.used_bytes]);
     }
 
+    #[inline]
     pub(crate) fn row_bytes(&self) -> usize {
         self.row_bytes
     }
@@ -358,13 +360,21 @@ const fn extent(column_type: ColumnType) -> (usize, usize) {
     }
 }
 
-/// Equality of keys. One i64 is the most common key, and a call to compare 9 bytes would cost more than comparing them.
+/// Equality of keys of one length. Most have up to 32 bytes, where a call to compare them, and a guess how many bytes are
+/// equal, would cost more than comparing all.
 #[inline]
 fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    match (a.first_chunk::<8>(), b.first_chunk::<8>()) {
-        (Some(first_of_a), Some(first_of_b)) if a.len() == 9 => first_of_a == first_of_b && a[8] == b[8],
+    match a.len() {
+        8..=16 => ends_are_equal::<8>(a, b),
+        17..=32 => ends_are_equal::<16>(a, b),
         _ => a == b,
     }
+}
+
+/// Whether the first and the last `N` bytes are equal, which overlap.
+#[inline]
+fn ends_are_equal<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    (a.first_chunk::<N>() == b.first_chunk()) & (a.last_chunk::<N>() == b.last_chunk())
 }
 
 fn put(row: &mut [u8], offset: usize, field: &[u8]) {

@@ -1,27 +1,18 @@
-use core::cmp::Ordering;
 use core::fmt;
 use core::num::NonZero;
 use core::ops::Range;
 use std::path::Path;
 
-use crate::header::{Header, Section, u64_at};
-use crate::index::Slots;
+use crate::header::{Header, Section};
 use crate::iter::Iter;
 use crate::key::encoded_bytes;
+use crate::lookup::Lookup;
 use crate::map::Map;
 use crate::open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
 use crate::parallel::Threads;
-use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row::Row;
-use crate::row_layout::{LONG_KEY, MASK, OCCUPIED, RowLayout, key_extent};
+use crate::row_layout::{LONG_KEY, RowLayout, key_extent};
 use crate::{KeyRef, OpenError, SnapshotMeta, SnapshotSchema, verify};
-
-/// Keys that [`Snapshot::get_many`] takes through a stage at a time: more misses in flight than any core can have.
-const BATCH_KEYS: usize = 128;
-/// Of a row that is wider, the first bytes are asked for ahead.
-const PREFETCH_ROW_BYTES: usize = 256;
-/// The slots of a key's second window that a single lookup asks for ahead; the last holds the fewest keys.
-const PREFETCH_WINDOW: u32 = 3;
 
 /// An immutable file of one feature view's rows as of a watermark, mapped into memory and checked through.
 ///
@@ -145,90 +136,18 @@ impl Snapshot {
     /// may be are asked for at once. The key itself is compared.
     #[inline]
     pub fn get(&self, key: KeyRef<'_>) -> Option<Row<'_>> {
-        let hash = key.hash();
-        let slots = self.header.shape.index.slots(hash);
-        let (rows, row_bytes) = (self.rows(), self.layout.row_bytes());
-        let home = slots.home as usize * row_bytes;
-        let head_end = self.layout.flags_offset();
-        for offset in (LINE_BYTES..row_bytes.min(PREFETCH_ROW_BYTES)).step_by(LINE_BYTES) {
-            prefetch(rows, home + offset);
-        }
-        prefetch(rows, home + row_bytes);
-        for number in 0..PREFETCH_WINDOW {
-            prefetch(rows, (slots.second + number) as usize * row_bytes);
-        }
-        // Where a row does not begin with a cache line, its flags may be in the next.
-        prefetch(rows, home + head_end);
-        let slot = self.find_among(key, hash, slots)?;
+        let slot = Lookup::new(self).find_prefetched(key)?;
         Some(Row::new(self, RowIndex(slot), self.row_bytes(slot)))
     }
 
     /// The rows of many keys: clears `rows` and fills it with one entry a key, in order. Allocates only when `rows` grows
     /// beyond its capacity.
     ///
-    /// Each stage of the lookup is done for a batch of keys before the next, so that their memory misses overlap; the rows that
-    /// were found are on their way to the cache when it returns.
+    /// The misses of all keys overlap, and the rows that were found are on their way to the cache when it returns.
     pub fn get_many(&self, keys: &[KeyRef<'_>], rows: &mut Vec<Option<RowIndex>>) {
         rows.clear();
         rows.resize(keys.len(), None);
-        for (keys, rows) in keys.chunks(BATCH_KEYS).zip(rows.chunks_mut(BATCH_KEYS)) {
-            self.get_batch(keys, rows);
-        }
-    }
-
-    /// The slots of all keys from their hashes; then the homes; then, of the keys that are not at home, the alternatives that
-    /// their homes name, one after the other.
-    fn get_batch(&self, keys: &[KeyRef<'_>], rows: &mut [Option<RowIndex>]) {
-        let mut hashes = [0; BATCH_KEYS];
-        let mut slots = [Slots::default(); BATCH_KEYS];
-        let mut masks = [0_u8; BATCH_KEYS];
-        let mut waiting = [0_u8; BATCH_KEYS];
-        let mut waiting_count = 0;
-        for ((key, hash), slots) in keys.iter().zip(&mut hashes).zip(&mut slots) {
-            *hash = key.hash();
-            *slots = self.header.shape.index.slots(*hash);
-            self.prefetch_head(slots.home);
-        }
-        for (number, (key, row)) in keys.iter().zip(rows.iter_mut()).enumerate() {
-            let home = slots[number].home;
-            let bytes = self.row_bytes(home);
-            let flags = self.layout.flags(bytes);
-            if self.is_row_of(*key, bytes, flags) {
-                *row = Some(RowIndex(home));
-                self.prefetch_rest(home);
-                continue;
-            }
-            masks[number] = flags & MASK;
-            if masks[number] != 0 {
-                self.prefetch_head(slots[number].slot(first_alternative(masks[number])));
-                waiting[waiting_count] = number as u8;
-                waiting_count += 1;
-            } else {
-                *row = self.find_overflow(*key, hashes[number]).map(RowIndex);
-            }
-        }
-        while waiting_count > 0 {
-            let mut still_waiting = 0;
-            for position in 0..waiting_count {
-                let number = usize::from(waiting[position]);
-                let slot = slots[number].slot(first_alternative(masks[number]));
-                let bytes = self.row_bytes(slot);
-                if self.is_row_of(keys[number], bytes, self.layout.flags(bytes)) {
-                    rows[number] = Some(RowIndex(slot));
-                    self.prefetch_rest(slot);
-                    continue;
-                }
-                masks[number] &= masks[number] - 1;
-                if masks[number] != 0 {
-                    self.prefetch_head(slots[number].slot(first_alternative(masks[number])));
-                    waiting[still_waiting] = number as u8;
-                    still_waiting += 1;
-                } else {
-                    rows[number] = self.find_overflow(keys[number], hashes[number]).map(RowIndex);
-                }
-            }
-            waiting_count = still_waiting;
-        }
+        Lookup::new(self).find_many(keys, rows);
     }
 
     /// The row of an index that this snapshot gave.
@@ -290,79 +209,7 @@ impl Snapshot {
 
     /// The slot of a key.
     pub(crate) fn find(&self, key: KeyRef<'_>, hash: u64) -> Option<u32> {
-        self.find_among(key, hash, self.header.shape.index.slots(hash))
-    }
-
-    #[inline]
-    fn find_among(&self, key: KeyRef<'_>, hash: u64, slots: Slots) -> Option<u32> {
-        let bytes = self.row_bytes(slots.home);
-        let flags = self.layout.flags(bytes);
-        if self.is_row_of(key, bytes, flags) {
-            return Some(slots.home);
-        }
-        let mut mask = flags & MASK;
-        while mask != 0 {
-            let slot = slots.slot(first_alternative(mask));
-            let bytes = self.row_bytes(slot);
-            if self.is_row_of(key, bytes, self.layout.flags(bytes)) {
-                return Some(slot);
-            }
-            mask &= mask - 1;
-        }
-        self.find_overflow(key, hash)
-    }
-
-    /// The slot of a key among the overflow rows, of which there are hardly ever any.
-    #[inline]
-    fn find_overflow(&self, key: KeyRef<'_>, hash: u64) -> Option<u32> {
-        if self.header.shape.overflow_count == 0 {
-            return None;
-        }
-        self.search_overflow(key, hash)
-    }
-
-    #[cold]
-    fn search_overflow(&self, key: KeyRef<'_>, hash: u64) -> Option<u32> {
-        let first = self.header.shape.index.slot_count() as u32;
-        let hashes = self.section(&self.ranges.overflow);
-        let (mut low, mut high) = (0, self.header.shape.overflow_count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let row = self.row_bytes(first + middle);
-            let order = (u64_at(hashes, 8 * middle as usize), self.key_bytes(row));
-            match order.cmp(&(hash, key.as_bytes())) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Equal => return Some(first + middle),
-                Ordering::Greater => high = middle,
-            }
-        }
-        None
-    }
-
-    /// Whether the row of these bytes and flags is the key's.
-    #[inline]
-    fn is_row_of(&self, key: KeyRef<'_>, row: &[u8], flags: u8) -> bool {
-        match flags & (OCCUPIED | LONG_KEY) {
-            OCCUPIED => self.layout.holds_key(row, key.as_bytes()),
-            0 | LONG_KEY => false,
-            _ => self.key_bytes(row) == key.as_bytes(),
-        }
-    }
-
-    #[inline]
-    fn prefetch_head(&self, slot: u32) {
-        let offset = slot as usize * self.layout.row_bytes();
-        prefetch(self.rows(), offset);
-        prefetch(self.rows(), offset + self.layout.flags_offset());
-    }
-
-    #[inline]
-    fn prefetch_rest(&self, slot: u32) {
-        let row_bytes = self.layout.row_bytes();
-        let offset = slot as usize * row_bytes;
-        for line in (LINE_BYTES..row_bytes.min(PREFETCH_ROW_BYTES)).step_by(LINE_BYTES) {
-            prefetch(self.rows(), offset + line);
-        }
+        Lookup::new(self).find(key, hash)
     }
 
     #[inline]
@@ -383,7 +230,7 @@ impl Snapshot {
     }
 
     #[inline]
-    fn rows(&self) -> &[u8] {
+    pub(crate) fn rows(&self) -> &[u8] {
         self.section(&self.ranges.rows)
     }
 
@@ -425,12 +272,6 @@ impl Ranges {
             heap: range(Section::Heap),
         }
     }
-}
-
-/// The number of the first alternative that a mask names, which is not empty.
-#[inline]
-const fn first_alternative(mask: u8) -> usize {
-    mask.trailing_zeros() as usize + 1
 }
 
 #[cfg(test)]
