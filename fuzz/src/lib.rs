@@ -1,12 +1,11 @@
 //! What the fuzz targets share: reading all of a snapshot, and making the checksums of any bytes hold.
 
 use unskew_snapshot::{EntityKey, KeyPart, Snapshot};
-use xxhash_rust::xxh3::xxh3_64;
 
-const HEADER_BYTES: usize = 256;
-const BLOCK_BYTES: usize = 65_536;
-/// Where the section table says that the checksums begin.
-const CHECKSUMS_FIELD: usize = 64 + 5 * 24 + 8;
+use crate::reseal::{HEADER_BYTES, reseal};
+
+#[path = "../../host/snapshot/tests/shared/reseal.rs"]
+mod reseal;
 
 /// Opens bytes, and reads everything in every way if they open.
 pub fn open_and_read(bytes: Vec<u8>) {
@@ -43,19 +42,5 @@ pub fn fix(file: &mut [u8]) {
     file[12..16].copy_from_slice(&(HEADER_BYTES as u32).to_le_bytes());
     let file_bytes = file.len() as u64;
     file[16..24].copy_from_slice(&file_bytes.to_le_bytes());
-    let field = file[CHECKSUMS_FIELD..].first_chunk().copied().unwrap_or_default();
-    let checksums = usize::try_from(u64::from_le_bytes(field)).unwrap_or(usize::MAX);
-    if (HEADER_BYTES..=file.len()).contains(&checksums) {
-        for (index, start) in (0..checksums).step_by(BLOCK_BYTES).enumerate() {
-            let end = (start + BLOCK_BYTES).min(checksums);
-            let digest = xxh3_64(&file[start.max(HEADER_BYTES)..end]).to_le_bytes();
-            if let Some(place) = file.get_mut(checksums + 8 * index..checksums + 8 * index + 8) {
-                place.copy_from_slice(&digest);
-            }
-        }
-        let digest = xxh3_64(&file[checksums..]).to_le_bytes();
-        file[240..248].copy_from_slice(&digest);
-    }
-    let digest = xxh3_64(&file[..248]).to_le_bytes();
-    file[248..256].copy_from_slice(&digest);
+    reseal(file);
 }

@@ -5,14 +5,16 @@ use serde_json::{Value, json};
 
 use crate::{root, root_command, setup};
 
-/// The benches, in the order in which they run.
-const BENCHES: [&str; 1] = ["evaluate"];
+/// The benches, in the order in which they run when none is named.
+const BENCHES: [&str; 4] = ["evaluate", "lookup", "layouts", "write"];
+/// The bench that runs when it is named: it builds the stores that it compares, which takes long.
+const COMPARE: &str = "compare";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The bench: all of them if none is named.
+    /// evaluate, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is named.
     name: Option<String>,
-    /// Fewer samples: under a minute once built.
+    /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
     quick: bool,
     /// One JSON object a line on standard output, the bench's own words on standard error.
@@ -22,16 +24,49 @@ pub struct Arguments {
 
 /// Runs the bench that is named, or all.
 pub fn run(arguments: &Arguments) -> Result<(), String> {
-    setup::wasm_toolchain()?;
     match &arguments.name {
         None => BENCHES.iter().try_for_each(|name| run_one(name, arguments)),
-        Some(name) if BENCHES.contains(&name.as_str()) => run_one(name, arguments),
-        Some(name) => Err(format!("there is no bench `{name}`; there are: {}", BENCHES.join(", "))),
+        Some(name) if BENCHES.contains(&name.as_str()) || name == COMPARE => run_one(name, arguments),
+        Some(name) => Err(format!(
+            "there is no bench `{name}`; there are: {}, {COMPARE}",
+            BENCHES.join(", ")
+        )),
     }
 }
 
-/// With `json` the figures are read from where criterion leaves them.
 fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
+    if name == "evaluate" {
+        setup::wasm_toolchain()?;
+        return run_evaluate(name, arguments);
+    }
+    let mut command = root_command("cargo");
+    if name == COMPARE {
+        command.args([
+            "run",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            "benches/compare/Cargo.toml",
+        ]);
+        command.args(["--target-dir", "target/compare", "--"]);
+    } else {
+        command.args([
+            "bench",
+            "--locked",
+            "--package",
+            "unskew-snapshot-benches",
+            "--bench",
+            name,
+            "--",
+        ]);
+    }
+    command.args(arguments.quick.then_some("--quick"));
+    command.args(arguments.json.then_some("--json"));
+    crate::run(&mut command)
+}
+
+/// With `json` the figures are read from where criterion leaves them.
+fn run_evaluate(name: &str, arguments: &Arguments) -> Result<(), String> {
     let mut command = root_command("cargo");
     command.args(["bench", "--package", "unskew-benches", "--bench", name, "--"]);
     if arguments.quick {

@@ -2,14 +2,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 use unskew_batch::materialize;
 use unskew_snapshot::{EventTime, WriteError};
 
-use crate::answer::{Answer, Facts, grouped};
+use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::modules::{ModuleArgs, modules_of_view};
-use crate::output::check_directory;
+use crate::output::{answer_written, check_directory};
 use crate::project::{ProjectArgs, check_defined};
 use crate::value::parse_time;
 use crate::watch::Watch;
@@ -63,23 +62,6 @@ impl Materialize {
         watch.say(&format!("materializing view {}", self.view));
         let made = materialize(&project, &modules, &self.view, self.watermark, &self.out);
         drop(watch);
-        let written = made?.written;
-        let text = Facts::default()
-            .with("view", &self.view)
-            .with("watermark", self.watermark)
-            .with("rows", grouped(written.row_count))
-            .with("ties", grouped(written.ties))
-            .with("file", written.path.display())
-            .with("size", format!("{} bytes", grouped(written.file_bytes)))
-            .text();
-        let json = json!({
-            "view": self.view,
-            "watermark": self.watermark.to_string(),
-            "rows": written.row_count,
-            "ties": written.ties,
-            "path": written.path.display().to_string(),
-            "bytes": written.file_bytes,
-        });
-        Ok(Answer { text, json })
+        Ok(answer_written(&self.view, self.watermark, &made?.written))
     }
 }

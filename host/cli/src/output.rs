@@ -4,6 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+use unskew_snapshot::{EventTime, Written};
+
+use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
 
 /// Checks before long work that a file can be put at `path`: its directory is there.
@@ -23,6 +27,28 @@ pub fn check_directory(path: &Path) -> Result<(), Failure> {
         }
     })
     .context(|| format!("cannot write {}", path.display()))
+}
+
+/// What a command says of a snapshot that it wrote.
+pub fn answer_written(view: &str, watermark: EventTime, written: &Written) -> Answer {
+    let path = written.path.display();
+    let text = Facts::default()
+        .with("view", view)
+        .with("watermark", watermark)
+        .with("rows", grouped(written.row_count))
+        .with("ties", grouped(written.ties))
+        .with("file", &path)
+        .with("size", format!("{} bytes", grouped(written.file_bytes)))
+        .text();
+    let json = json!({
+        "view": view,
+        "watermark": watermark.to_string(),
+        "rows": written.row_count,
+        "ties": written.ties,
+        "path": path.to_string(),
+        "bytes": written.file_bytes,
+    });
+    Answer { text, json }
 }
 
 /// Puts `bytes` at `path` in one step, in place of what was there.

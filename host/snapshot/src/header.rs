@@ -175,53 +175,51 @@ impl Header {
         bytes
     }
 
-    /// The header of a file, checked: what it says of lengths and places is so. Allocates nothing unless it fails.
+    /// The header of a file of `file_bytes` bytes that begins with `start`, checked: what it says of lengths and places is so.
+    /// Allocates nothing unless it fails.
     ///
     /// A header has one encoding, so whatever else its bytes say is found by encoding the result again.
-    pub(crate) fn decode(file: &[u8]) -> Result<Self, Flaw> {
+    pub(crate) fn decode(start: &[u8], file_bytes: u64) -> Result<Self, Flaw> {
         let corrupt = |offset, flaw: String| Flaw::corrupt(Section::Header, offset, flaw);
-        let header_bytes = check_start(file)?;
-        let version = u32_at(file, 8);
+        let header_bytes = check_start(start)?;
+        let version = u32_at(start, 8);
         if version != FORMAT_VERSION {
             return Err(Flaw::Version(version));
         }
         if header_bytes != HEADER_BYTES {
             return Err(corrupt(12, format!("the header has {header_bytes} bytes")));
         }
-        let file_bytes = u64_at(file, 16);
-        if file_bytes != file.len() as u64 {
+        let stated_bytes = u64_at(start, 16);
+        if stated_bytes != file_bytes {
             return Err(corrupt(
                 16,
-                format!(
-                    "the header is of a file of {file_bytes} bytes, the file has {}",
-                    file.len()
-                ),
+                format!("the header is of a file of {stated_bytes} bytes, the file has {file_bytes}"),
             ));
         }
         let mut section_bytes = [0; SECTION_COUNT - 1];
         for (index, bytes) in section_bytes.iter_mut().enumerate() {
             let offset = TABLE_OFFSET + index * ENTRY_BYTES + 16;
-            *bytes = u64_at(file, offset);
+            *bytes = u64_at(start, offset);
             // Bounds the sums of `new`, too.
             if *bytes > file_bytes {
                 return Err(corrupt(offset as u64, format!("a section of {bytes} bytes")));
             }
         }
         let shape = Shape {
-            row_count: u64_at(file, 24),
-            row_bytes: u32_at(file, 32),
-            key_bytes: u32_at(file, 36),
+            row_count: u64_at(start, 24),
+            row_bytes: u32_at(start, 32),
+            key_bytes: u32_at(start, 36),
             index: Index {
-                group_count: u32_at(file, 40),
-                group_slots: u32_at(file, 44),
+                group_count: u32_at(start, 40),
+                group_slots: u32_at(start, 44),
             },
-            overflow_count: u32_at(file, 48),
+            overflow_count: u32_at(start, 48),
         };
         let mut header = Self::new(shape, section_bytes);
-        header.checksums_digest = u64_at(file, CHECKSUMS_DIGEST_OFFSET);
+        header.checksums_digest = u64_at(start, CHECKSUMS_DIGEST_OFFSET);
         header.check_sizes()?;
         let encoded = header.encode();
-        match (0..HEADER_BYTES).find(|index| encoded[*index] != file[*index]) {
+        match (0..HEADER_BYTES).find(|index| encoded[*index] != start[*index]) {
             None => Ok(header),
             Some(offset) => Err(corrupt(offset as u64, "the header contradicts itself".to_owned())),
         }

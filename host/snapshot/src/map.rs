@@ -8,7 +8,7 @@ use memmap2::{Mmap, MmapMut};
 use rkyv::util::AlignedVec;
 
 use crate::OpenError;
-use crate::header::SECTION_ALIGN;
+use crate::header::{HEADER_BYTES, Header, SECTION_ALIGN};
 use crate::parallel::Threads;
 
 /// What is copied between two calls to whoever watches, for each thread.
@@ -39,6 +39,11 @@ impl Map {
     pub(crate) fn copy(path: &Path, threads: Threads, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, OpenError> {
         let failed = |error| OpenError::io(path, "read", error);
         let (file, file_bytes) = open_file(path)?;
+        // No memory is taken for a file that only claims to be long.
+        let mut start = [0; HEADER_BYTES];
+        let start = &mut start[..HEADER_BYTES.min(usize::try_from(file_bytes).unwrap_or(HEADER_BYTES))];
+        read_exact_at(&file, start, 0).map_err(failed)?;
+        Header::decode(start, file_bytes).map_err(|flaw| flaw.in_file(path))?;
         let file_bytes = usize::try_from(file_bytes).map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
         let mut map = MmapMut::map_anon(file_bytes).map_err(|error| OpenError::io(path, "take memory for", error))?;
         advise_huge_pages(&map);

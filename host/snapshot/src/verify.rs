@@ -34,7 +34,7 @@ pub(crate) fn verify(
     progress: &mut dyn FnMut(OpenProgress),
 ) -> Result<Snapshot, Flaw> {
     let threads = Threads::new(options.threads);
-    let header = Header::decode(map.bytes())?;
+    let header = Header::decode(map.bytes(), map.bytes().len() as u64)?;
     let is_prefaulted = check_blocks(&map, &header, threads, progress)?;
 
     let bytes = map.bytes();

@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
 use unskew_batch::{ColumnRequest, Table, TableSource, entity_keys};
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{
@@ -9,9 +8,9 @@ use unskew_snapshot::{
     SnapshotWriter, Ttl, WriteError, WriteOptions, WriteStage, parse_duration_us,
 };
 
-use crate::answer::{Answer, Facts, grouped};
+use crate::answer::{Answer, grouped};
 use crate::failure::{Context, Failure};
-use crate::output::check_directory;
+use crate::output::{answer_written, check_directory};
 use crate::value::parse_time;
 use crate::watch::Watch;
 
@@ -94,24 +93,7 @@ impl Build {
             }
         });
         drop(watch);
-        let written = written.map_err(failure)?;
-        let text = Facts::default()
-            .with("view", &self.view)
-            .with("watermark", self.watermark)
-            .with("rows", grouped(written.row_count))
-            .with("ties", grouped(written.ties))
-            .with("file", written.path.display())
-            .with("size", format!("{} bytes", grouped(written.file_bytes)))
-            .text();
-        let json = json!({
-            "view": self.view,
-            "watermark": self.watermark.to_string(),
-            "rows": written.row_count,
-            "ties": written.ties,
-            "path": written.path.display().to_string(),
-            "bytes": written.file_bytes,
-        });
-        Ok(Answer { text, json })
+        Ok(answer_written(&self.view, self.watermark, &written.map_err(failure)?))
     }
 
     fn options(&self) -> WriteOptions {

@@ -1,6 +1,8 @@
 mod golden;
 mod hostile;
 mod opening;
+#[path = "../../tests/shared/reseal.rs"]
+mod reseal;
 mod round_trip;
 
 use std::io::Cursor;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::hostile::{open_and_read, reseal};
+use crate::hostile::open_and_read;
+use crate::reseal::reseal;
 use crate::rows::file;
 
 #[test]

@@ -1,10 +1,11 @@
 //! What is not a snapshot file is said to be what it is.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 
-use unskew_snapshot::Snapshot;
+use unskew_snapshot::{Backing, OpenOptions, Snapshot};
 
-use crate::hostile::reseal;
+use crate::reseal::{HEADER_BYTES, reseal, reseal_header};
 use crate::rows::{file, key};
 
 #[test]
@@ -71,4 +72,35 @@ fn a_link_is_followed_and_a_dangling_one_is_not_found() {
     assert!(error.to_string().starts_with("cannot find the snapshot "), "{error}");
     fs::write(&target, file(5, 10)).unwrap();
     assert!(Snapshot::open(&link).unwrap().get(key(3).as_ref()).is_some());
+}
+
+/// Far longer than this machine's memory, and nearly all of it a hole.
+#[test]
+fn a_file_that_claims_to_be_long_takes_no_memory() {
+    const BYTES: u64 = 1 << 42;
+    let folder = tempfile::tempdir().unwrap();
+    let mut with_length = file(3, 10)[..HEADER_BYTES].to_vec();
+    with_length[16..24].copy_from_slice(&BYTES.to_le_bytes());
+    reseal_header(&mut with_length);
+    let cases = [
+        (Vec::new(), "it begins otherwise"),
+        (file(3, 10), "the header is of a file of"),
+        (with_length, "the header contradicts itself"),
+    ];
+    for (start, message) in cases {
+        let path = folder.path().join("bomb");
+        let mut bomb = File::create(&path).unwrap();
+        bomb.write_all(&start).unwrap();
+        bomb.set_len(BYTES).unwrap();
+        for backing in [Backing::File, Backing::Private] {
+            let options = OpenOptions {
+                backing,
+                ..OpenOptions::default()
+            };
+            let error = Snapshot::open_with(&path, &options, &mut |_| {})
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(message), "{backing:?}: {error}");
+        }
+    }
 }

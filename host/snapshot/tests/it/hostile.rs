@@ -1,37 +1,9 @@
 //! Files whose checksums hold, for somebody made them: refused, or read without harm.
 
 use unskew_snapshot::Snapshot;
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::reseal::reseal;
 use crate::rows::{Random, file, read_all};
-
-const HEADER_BYTES: usize = 256;
-const BLOCK_BYTES: usize = 65_536;
-
-fn u64_at(file: &[u8], offset: usize) -> u64 {
-    u64::from_le_bytes(file[offset..offset + 8].try_into().unwrap())
-}
-
-/// Makes the checksums of a changed file hold again, as far as its header says where they are: docs/snapshot-format.md.
-pub fn reseal(file: &mut [u8]) {
-    if file.len() < HEADER_BYTES {
-        return;
-    }
-    let checksums = u64_at(file, 64 + 5 * 24 + 8) as usize;
-    if (HEADER_BYTES..=file.len()).contains(&checksums) {
-        for (index, start) in (0..checksums).step_by(BLOCK_BYTES).enumerate() {
-            let end = (start + BLOCK_BYTES).min(checksums);
-            let digest = xxh3_64(&file[start.max(HEADER_BYTES)..end]).to_le_bytes();
-            if let Some(place) = file.get_mut(checksums + 8 * index..checksums + 8 * index + 8) {
-                place.copy_from_slice(&digest);
-            }
-        }
-        let digest = xxh3_64(&file[checksums..]).to_le_bytes();
-        file[240..248].copy_from_slice(&digest);
-    }
-    let digest = xxh3_64(&file[..248]).to_le_bytes();
-    file[248..256].copy_from_slice(&digest);
-}
 
 /// Opens a file that may deceive, and reads all of it if it opens.
 pub fn open_and_read(bytes: Vec<u8>) -> bool {

@@ -6,4 +6,6 @@ mod corpus;
 mod corruption;
 mod files;
 mod hostile;
+#[path = "../shared/reseal.rs"]
+mod reseal;
 mod rows;

@@ -1,32 +1,7 @@
 //! Bytes that no writer wrote.
 
-use xxhash_rust::xxh3::xxh3_64;
-
+use super::reseal::{reseal, reseal_header};
 use super::*;
-use crate::header::BLOCK_BYTES;
-use crate::verify::block;
-
-/// Makes the checksums of a changed file hold again, as far as its header says where they are.
-fn reseal(file: &mut [u8]) {
-    let checksums_at = u64_at(file, 64 + 5 * 24 + 8) as usize;
-    if checksums_at < HEADER_BYTES || checksums_at > file.len() {
-        return;
-    }
-    for index in 0..(checksums_at as u64).div_ceil(BLOCK_BYTES) as usize {
-        let digest = xxh3_64(&file[block(index as u64, checksums_at as u64)]).to_le_bytes();
-        if let Some(place) = file.get_mut(checksums_at + 8 * index..checksums_at + 8 * index + 8) {
-            place.copy_from_slice(&digest);
-        }
-    }
-    let digest = xxh3_64(&file[checksums_at..]);
-    file[HEADER_BYTES - 16..HEADER_BYTES - 8].copy_from_slice(&digest.to_le_bytes());
-    reseal_header(file);
-}
-
-fn reseal_header(file: &mut [u8]) {
-    let digest = xxh3_64(&file[..HEADER_BYTES - 8]);
-    file[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&digest.to_le_bytes());
-}
 
 /// The start of a section of a file.
 fn section_at(file: &[u8], section: Section) -> usize {
