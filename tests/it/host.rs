@@ -1,20 +1,18 @@
-//! A host and its store: generations that change under it, and generations that it must refuse.
+//! A host and its store: generations that change under it, and requests.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use unskew::{ActivateError, EvaluateError, Host, HostOptions, Refresh, SnapshotEntry, Store};
+use unskew::{ActivateError, EvaluateError, Host, HostOptions, Refresh};
 use unskew_batch::Project;
-use unskew_frame::{ColumnType, Value};
-use unskew_registry::{Draft, commit, module_entries, prepare, put_snapshot};
-use unskew_snapshot::{
-    EventTime, FeatureColumn, KeyColumn, KeyType, MICROS_PER_HOUR, SnapshotSchema, SnapshotWriter, WriteOptions,
-};
+use unskew_frame::Value;
+use unskew_snapshot::{EventTime, MICROS_PER_HOUR};
 use unskew_tests::{Fixture, chain, patient};
+
+use crate::refused::shown;
 
 /// 2024-01-15T00:00:00Z.
 const DAY: i64 = 1_705_276_800_000_000;
@@ -64,12 +62,12 @@ features = ["first:number", "second:number", "history:impressions_7d"]
 "#;
 
 /// The watermark at which every view says `number`.
-fn watermark(number: i64) -> EventTime {
+pub fn watermark(number: i64) -> EventTime {
     EventTime(DAY + number * MICROS_PER_HOUR)
 }
 
 /// Users 0 to 3 whose every feature is n at the nth watermark.
-fn fixture() -> Fixture {
+pub fn fixture() -> Fixture {
     let (mut rows, mut events) = ("time,user,number,label\n".to_owned(), "time,user,clicked\n".to_owned());
     for number in 1..=9 {
         for user in 0..4 {
@@ -82,7 +80,7 @@ fn fixture() -> Fixture {
 }
 
 /// Every value of a request of four candidates, in a line, and the generation that it saw.
-fn serve(host: &Host) -> (Vec<i64>, u64) {
+pub fn serve(host: &Host) -> (Vec<i64>, u64) {
     let service = host.service("model").expect("it is published");
     let mut request = service.request(watermark(20));
     (0..4).for_each(|user| request.push_candidate(&[Value::I64(user)]).expect("a candidate"));
@@ -107,7 +105,7 @@ fn a_refresh_switches_everything_at_once() {
     assert_eq!(host.refresh().expect("nothing is new"), Refresh::Unchanged);
     assert_eq!(fixture.publish(watermark(2)), 2);
     assert_eq!(
-        (serve(&host), host.generation()),
+        (serve(&host), host.current()),
         ((vec![1; 12], 1), 1),
         "published is not served"
     );
@@ -209,7 +207,7 @@ fn every_request_sees_one_generation() {
             let number = 1 + refresh % 3;
             fs::write(fixture.store.current_path(), number.to_string()).expect("the store can be written");
             host.refresh().expect("it is whole");
-            assert_eq!(host.generation(), number);
+            assert_eq!(host.current(), number);
         }
         is_done.store(true, Ordering::Relaxed);
         threads
@@ -223,266 +221,6 @@ fn every_request_sees_one_generation() {
         .flatten()
         .for_each(|(generation, count)| *total.entry(*generation).or_default() += count);
     assert_eq!(total.keys().copied().collect::<Vec<u64>>(), [1, 2, 3], "{total:?}");
-}
-
-/// Replaces a file, which may be linked elsewhere, by one of other bytes.
-fn rewrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).expect("the file is there");
-    change(&mut bytes);
-    fs::remove_file(path).expect("the file can be removed");
-    fs::write(path, bytes).expect("the file can be written");
-}
-
-/// Flips a bit of the byte at `at`, or of the last.
-fn flip(bytes: &mut [u8], at: usize) {
-    let last = bytes.len() - 1;
-    bytes[at.min(last)] ^= 1;
-}
-
-/// Publishes a second generation, spoils it, and expects it to be refused with a text that has all of `named`, while the
-/// first goes on serving.
-fn refused(spoil: impl FnOnce(&Fixture) -> Vec<String>) {
-    let fixture = fixture();
-    fixture.publish(watermark(1));
-    let host = fixture.host();
-    let before = serve(&host);
-    fixture.publish(watermark(2));
-    let named = spoil(&fixture);
-    for _ in 0..2 {
-        let error = chain(&host.refresh().expect_err("the generation is spoiled"));
-        for name in &named {
-            assert!(error.contains(name), "`{error}` does not name {name}");
-        }
-        assert_eq!((serve(&host), host.generation()), (before.clone(), 1));
-    }
-    let error = chain(&Host::open(fixture.store.root(), patient()).expect_err("nor is it opened"));
-    assert!(named.iter().all(|name| error.contains(name)), "{error}");
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn snapshot_of(fixture: &Fixture, generation: u64, view: &str) -> PathBuf {
-    let manifest = fixture.store.manifest(generation).expect("it is published");
-    fixture.store.snapshot_path(&manifest.snapshots[view].digest)
-}
-
-fn native_code(fixture: &Fixture) -> PathBuf {
-    Store::compiled_path(&fixture.store.compiled_dir(), &fixture.modules["ctr-history"].digest())
-}
-
-#[test]
-fn a_damaged_snapshot_is_refused() {
-    for at in [0, 40, 200, usize::MAX] {
-        refused(|fixture| {
-            let path = snapshot_of(fixture, 2, "second");
-            rewrite(&path, |bytes| flip(bytes, at));
-            vec![shown(&path), "is damaged".to_owned()]
-        });
-    }
-    refused(|fixture| {
-        let path = snapshot_of(fixture, 2, "history");
-        rewrite(&path, |bytes| bytes.truncate(bytes.len() / 2));
-        vec![shown(&path), "is damaged".to_owned()]
-    });
-    refused(|fixture| {
-        let path = snapshot_of(fixture, 2, "first");
-        fs::remove_file(&path).expect("the file can be removed");
-        vec![shown(&path), "cannot read".to_owned()]
-    });
-}
-
-/// A FIFO would be waited for; what a link names may change without the store.
-#[cfg(unix)]
-#[test]
-fn a_snapshot_that_is_no_file_of_the_store_is_refused() {
-    refused(|fixture| {
-        let path = snapshot_of(fixture, 2, "second");
-        let elsewhere = fixture.path("elsewhere.snapshot");
-        fs::rename(&path, &elsewhere).expect("the file can be moved");
-        std::os::unix::fs::symlink(&elsewhere, &path).expect("the link can be made");
-        vec![shown(&path), "is not a file of the store".to_owned()]
-    });
-    refused(|fixture| {
-        let path = snapshot_of(fixture, 2, "second");
-        fs::remove_file(&path).expect("the file can be removed");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) is needed");
-        vec![shown(&path), "is not a file of the store".to_owned()]
-    });
-}
-
-#[test]
-fn a_damaged_manifest_is_refused() {
-    // Each text is in the manifest once; its first byte is flipped.
-    for (text, named) in [
-        ("{", ".json is damaged"),
-        ("\"format\"", ".json is damaged"),
-        ("1,\n  \"generation\"", "is of format 0"),
-        ("2,\n  \"catalog\"", "it says that it is generation 3"),
-        ("sha256:", ".json is damaged"),
-        ("\"entity\": [", ".json is damaged"),
-    ] {
-        refused(|fixture| {
-            let path = fixture.store.manifest_path(2);
-            rewrite(&path, |bytes| {
-                let at = String::from_utf8_lossy(bytes)
-                    .find(text)
-                    .expect("the manifest has the text");
-                flip(bytes, at);
-            });
-            vec![shown(&path), named.to_owned()]
-        });
-    }
-    refused(|fixture| {
-        let path = fixture.store.manifest_path(2);
-        rewrite(&path, |bytes| bytes.truncate(bytes.len() - 3));
-        vec![shown(&path), "is damaged".to_owned()]
-    });
-    refused(|fixture| {
-        let path = fixture.store.manifest_path(2);
-        fs::remove_file(&path).expect("the file can be removed");
-        vec![shown(&path), "cannot read".to_owned()]
-    });
-    refused(|fixture| {
-        let path = fixture.store.current_path();
-        fs::write(&path, "two\n").expect("the store can be written");
-        vec![shown(&path), "does not hold the number of a generation".to_owned()]
-    });
-}
-
-/// Whatever byte of a manifest is flipped: the host says what is wrong, or serves it, but neither panics nor stops serving.
-#[test]
-fn no_flipped_byte_of_a_manifest_stops_the_host() {
-    let fixture = fixture();
-    fixture.publish(watermark(1));
-    let host = fixture.host();
-    fixture.publish(watermark(2));
-    let path = fixture.store.manifest_path(2);
-    let good = fs::read(&path).expect("it is published");
-    let mut refused = 0;
-    for at in (0..good.len()).step_by(7) {
-        let mut bytes = good.clone();
-        bytes[at] ^= 1 << (at % 7);
-        fs::write(&path, bytes).expect("the store can be written");
-        fs::write(fixture.store.current_path(), "2").expect("the store can be written");
-        match host.refresh() {
-            Err(error) => {
-                refused += 1;
-                assert!(!chain(&error).is_empty());
-                assert_eq!(serve(&host), (vec![1; 12], 1));
-            }
-            Ok(_) => {
-                fs::write(fixture.store.current_path(), "1").expect("the store can be written");
-                host.refresh().expect("the first generation is whole");
-            }
-        }
-    }
-    assert!(refused > 0);
-}
-
-#[test]
-fn damaged_native_code_is_refused_until_it_is_prepared_again() {
-    let prepare_again = "run `unskew prepare` on the store";
-    for at in [0, 20, 50, 75, 90, 5_000, usize::MAX] {
-        refused(|fixture| {
-            let path = native_code(fixture);
-            rewrite(&path, |bytes| flip(bytes, at));
-            vec![shown(&path), prepare_again.to_owned()]
-        });
-    }
-    refused(|fixture| {
-        fs::remove_file(native_code(fixture)).expect("the file can be removed");
-        vec![
-            fixture.modules["ctr-history"].digest().to_string(),
-            prepare_again.to_owned(),
-        ]
-    });
-
-    let fixture = fixture();
-    fixture.publish(watermark(1));
-    let path = native_code(&fixture);
-    rewrite(&path, |bytes| bytes.truncate(bytes.len() / 2));
-    let error = Host::open(fixture.store.root(), patient()).expect_err("the code is cut short");
-    assert!(chain(&error).contains(prepare_again), "{error}");
-    let manifest = fixture.store.manifest(1).expect("it is published");
-    let done = prepare(&fixture.store, &fixture.store.compiled_dir(), &manifest, |_, _, _| ()).expect("it compiles");
-    assert_eq!(
-        done.iter().filter(|compiled| !compiled.is_cached).count(),
-        1,
-        "the other module is whole"
-    );
-    assert_eq!(serve(&fixture.host()), (vec![1; 12], 1));
-}
-
-/// Commits generation 3 as 2 is, with another snapshot of a view.
-fn recommit(fixture: &Fixture, view: &str, entry: Option<SnapshotEntry>) {
-    let mut snapshots = fixture.store.manifest(2).expect("it is published").snapshots;
-    match entry {
-        Some(entry) => snapshots.insert(view.to_owned(), entry),
-        None => snapshots.remove(view),
-    };
-    let draft = Draft {
-        catalog: fixture.project.catalog().clone(),
-        modules: module_entries(&fixture.modules),
-        snapshots,
-    };
-    commit(&fixture.store, draft).expect("all of it is in the store");
-}
-
-/// An empty snapshot of states in the store.
-fn states(fixture: &Fixture, key: KeyType, state_version: Option<u32>) -> SnapshotEntry {
-    let schema = SnapshotSchema {
-        view: "history".to_owned(),
-        key: vec![KeyColumn::new("user", key)],
-        features: vec![FeatureColumn::new("state", ColumnType::Bytes)],
-        ttl: None,
-    };
-    let mut options = WriteOptions::new(schema, watermark(2));
-    options.state_version = state_version;
-    let path = fixture.path("states.snapshot");
-    let writer = SnapshotWriter::create(&path, options).expect("it can be written");
-    writer.finish().expect("it can be written");
-    SnapshotEntry {
-        digest: put_snapshot(&fixture.store, &path).expect("it can be published"),
-        watermark_us: watermark(2).0,
-        row_count: 0,
-    }
-}
-
-#[test]
-fn a_snapshot_that_does_not_fit_is_refused() {
-    refused(|fixture| {
-        let first = fixture.store.manifest(2).expect("it is published").snapshots["first"].clone();
-        recommit(fixture, "history", Some(first));
-        vec![
-            "view `history`".to_owned(),
-            "states that the module does not read".to_owned(),
-        ]
-    });
-    refused(|fixture| {
-        let history = fixture.store.manifest(2).expect("it is published").snapshots["history"].clone();
-        recommit(fixture, "second", Some(history));
-        vec!["view `second`".to_owned(), "its snapshot has no `number`".to_owned()]
-    });
-    refused(|fixture| {
-        recommit(fixture, "second", None);
-        vec!["view `second`".to_owned(), "has no snapshot of it".to_owned()]
-    });
-    for version in [None, Some(7)] {
-        refused(|fixture| {
-            recommit(fixture, "history", Some(states(fixture, KeyType::I64, version)));
-            vec![
-                "view `history`".to_owned(),
-                "states that the module does not read".to_owned(),
-            ]
-        });
-    }
-    refused(|fixture| {
-        recommit(fixture, "history", Some(states(fixture, KeyType::String, None)));
-        vec!["view `history`".to_owned(), "a key of other types".to_owned()]
-    });
 }
 
 #[test]

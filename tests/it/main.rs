@@ -4,6 +4,8 @@ mod fraud;
 mod host;
 mod hostile;
 mod log;
+mod operate;
 mod parity;
+mod refused;
 mod semantics;
 mod tidy;

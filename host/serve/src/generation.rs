@@ -1,16 +1,19 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crossbeam::queue::ArrayQueue;
 use unskew_frame::ColumnType;
-use unskew_snapshot::{OpenError as SnapshotError, Snapshot};
+use unskew_snapshot::{KeyType, OpenError as SnapshotError, OpenOptions, Snapshot};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
-use crate::module::{Module, descriptors};
+use crate::generations::LoadOptions;
+use crate::module::{InstantiateError, Module, descriptors};
 use crate::plan::{Plan, ResolveError, ViewRead, ViewStep};
 use crate::runtime::{ModuleError, Runtime};
+use crate::session::Prepared;
 use crate::store::{Manifest, Store, StoreError};
 
 /// The name of the one feature of an aggregate's snapshot.
@@ -21,7 +24,71 @@ pub const STATE_FEATURE: &str = "state";
 pub(crate) struct Generation {
     pub number: u64,
     pub modules: BTreeMap<String, Module>,
+    /// By view, whether a service reads it or not.
+    pub snapshots: BTreeMap<String, ServedSnapshot>,
     pub services: BTreeMap<String, ServedService>,
+}
+
+/// A snapshot and the digest that it is known by.
+#[derive(Clone, Debug)]
+pub(crate) struct ServedSnapshot {
+    pub digest: Digest,
+    pub key_types: Vec<KeyType>,
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// What is in memory already: a generation takes from it what it has in common with others.
+#[derive(Debug, Default)]
+pub(crate) struct Resident {
+    modules: BTreeMap<Digest, Module>,
+    snapshots: BTreeMap<Digest, Arc<Snapshot>>,
+}
+
+impl Resident {
+    /// The parts of these generations.
+    pub fn of(generations: impl IntoIterator<Item = Arc<Generation>>) -> Self {
+        let mut resident = Self::default();
+        for generation in generations {
+            let modules = generation.modules.values();
+            resident
+                .modules
+                .extend(modules.map(|module| (module.digest(), module.clone())));
+            let snapshots = generation.snapshots.values();
+            resident
+                .snapshots
+                .extend(snapshots.map(|served| (served.digest, Arc::clone(&served.snapshot))));
+        }
+        resident
+    }
+
+    /// The bytes of the snapshots, each counted once.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshots.values().map(|snapshot| snapshot.file_bytes()).sum()
+    }
+
+    fn snapshot(
+        &self,
+        store: &Store,
+        options: &LoadOptions,
+        view: &str,
+        digest: &Digest,
+    ) -> Result<Arc<Snapshot>, ActivateError> {
+        if let Some(snapshot) = self.snapshots.get(digest) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let path = store.snapshot_path(digest);
+        check_digest(&path, digest)?;
+        let open_options = OpenOptions {
+            backing: options.backing,
+            ..OpenOptions::default()
+        };
+        let opened = Snapshot::open_with(&path, &open_options, &mut |_| {});
+        let snapshot = opened.map_err(|source| ActivateError::Snapshot {
+            view: view.to_owned(),
+            source,
+        })?;
+        Ok(Arc::new(snapshot))
+    }
 }
 
 /// A service with the snapshots that its views read.
@@ -30,6 +97,8 @@ pub(crate) struct ServedService {
     pub plan: Arc<Plan>,
     /// In the order of the plan's views.
     pub views: Vec<ServedView>,
+    /// For sessions to take, so that no request makes instances.
+    pub prepared: ArrayQueue<Prepared>,
 }
 
 /// A view's snapshot and where its features are in it.
@@ -41,21 +110,29 @@ pub(crate) struct ServedView {
 }
 
 impl Generation {
-    /// Loads and checks everything that a generation names: digests, native code, snapshots, and that they fit together.
-    pub fn load(runtime: &Runtime, store: &Store, compiled: &Path, number: u64) -> Result<Self, ActivateError> {
+    /// Loads and checks everything that a generation names and that is not `resident`: digests, native code, snapshots, that
+    /// they fit together, and that instances can be made, of which there are as many as `sessions`.
+    pub fn load(
+        runtime: &Runtime,
+        store: &Store,
+        options: &LoadOptions,
+        number: u64,
+        resident: &Resident,
+        sessions: usize,
+    ) -> Result<Self, ActivateError> {
         let manifest = store.manifest(number)?;
+        check_memory(store, &manifest, resident, options.memory_bytes)?;
         let mut modules = BTreeMap::new();
         for (name, entry) in &manifest.modules {
-            modules.insert(name.clone(), runtime.load(compiled, &entry.digest)?);
+            let module = match resident.modules.get(&entry.digest) {
+                Some(module) => module.clone(),
+                None => runtime.load(&options.compiled, &entry.digest)?,
+            };
+            modules.insert(name.clone(), module);
         }
         let mut snapshots = BTreeMap::new();
         for (view, entry) in &manifest.snapshots {
-            let path = store.snapshot_path(&entry.digest);
-            check_digest(&path, &entry.digest)?;
-            let snapshot = Snapshot::open(&path).map_err(|source| ActivateError::Snapshot {
-                view: view.clone(),
-                source,
-            })?;
+            let snapshot = resident.snapshot(store, options, view, &entry.digest)?;
             let meta = snapshot.meta();
             if (meta.watermark.0, meta.row_count) != (entry.watermark_us, entry.row_count) {
                 return Err(ActivateError::Schema {
@@ -65,31 +142,74 @@ impl Generation {
                             .to_owned(),
                 });
             }
-            snapshots.insert(view.as_str(), Arc::new(snapshot));
+            let digest = entry.digest;
+            let key_types = snapshot.schema().key_types();
+            snapshots.insert(
+                view.clone(),
+                ServedSnapshot {
+                    digest,
+                    key_types,
+                    snapshot,
+                },
+            );
         }
         let descriptors = descriptors(&modules);
         let mut services = BTreeMap::new();
         for service in &manifest.catalog.services {
-            let plan = Plan::resolve(&manifest.catalog, &service.name, &descriptors)?;
+            let plan = Arc::new(Plan::resolve(&manifest.catalog, &service.name, &descriptors)?);
             let views = plan
                 .views
                 .iter()
                 .map(|step| served_view(&manifest, &snapshots, &descriptors, step))
                 .collect::<Result<_, _>>()?;
-            services.insert(
-                service.name.clone(),
-                ServedService {
-                    plan: Arc::new(plan),
-                    views,
-                },
-            );
+            // One at least, which shows that it can be done.
+            let prepared = ArrayQueue::new(sessions.max(1));
+            while !prepared.is_full() {
+                // Full is what the loop ends with.
+                let _ = prepared.push(Prepared::new(number, &plan, &modules, options.limits)?);
+            }
+            let served = ServedService { plan, views, prepared };
+            services.insert(service.name.clone(), served);
         }
         Ok(Self {
             number,
             modules,
+            snapshots,
             services,
         })
     }
+}
+
+/// Refuses a generation whose snapshots would not fit beside those in memory, before any is opened.
+fn check_memory(
+    store: &Store,
+    manifest: &Manifest,
+    resident: &Resident,
+    limit: Option<u64>,
+) -> Result<(), ActivateError> {
+    let Some(limit) = limit else {
+        return Ok(());
+    };
+    let mut needed = 0;
+    let digests: BTreeSet<&Digest> = manifest.snapshots.values().map(|entry| &entry.digest).collect();
+    for digest in digests
+        .into_iter()
+        .filter(|digest| !resident.snapshots.contains_key(*digest))
+    {
+        let path = store.snapshot_path(digest);
+        let metadata = fs::symlink_metadata(&path).map_err(|source| ActivateError::Read { path, source })?;
+        needed += metadata.len();
+    }
+    let resident = resident.snapshot_bytes();
+    if resident.saturating_add(needed) <= limit {
+        return Ok(());
+    }
+    Err(ActivateError::Memory {
+        generation: manifest.generation,
+        needed,
+        resident,
+        limit,
+    })
 }
 
 /// Only a regular file can be vouched for: what a link names may change without the store, and a FIFO would be waited for.
@@ -114,7 +234,7 @@ fn check_digest(path: &Path, digest: &Digest) -> Result<(), ActivateError> {
 /// Checks that a view's snapshot is what the plan reads.
 fn served_view(
     manifest: &Manifest,
-    snapshots: &BTreeMap<&str, Arc<Snapshot>>,
+    snapshots: &BTreeMap<String, ServedSnapshot>,
     modules: &BTreeMap<String, Descriptor>,
     step: &ViewStep,
 ) -> Result<ServedView, ActivateError> {
@@ -122,14 +242,15 @@ fn served_view(
         view: step.view.clone(),
         reason,
     };
-    let snapshot = snapshots.get(step.view.as_str()).ok_or_else(|| {
+    let served = snapshots.get(&step.view).ok_or_else(|| {
         mismatch(format!(
             "generation {} has no snapshot of it: materialize it and publish again",
             manifest.generation
         ))
     })?;
+    let snapshot = &served.snapshot;
     let schema = snapshot.schema();
-    if schema.key_types() != step.key_types {
+    if served.key_types != step.key_types {
         return Err(mismatch("its snapshot has a key of other types".to_owned()));
     }
     let column = |name: &str, column_type: ColumnType| {
@@ -240,6 +361,33 @@ pub enum ActivateError {
     /// A service cannot be resolved.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// An instance of a module cannot be made.
+    #[error(transparent)]
+    Instantiate(#[from] InstantiateError),
+    /// The snapshots would take more memory than the host may.
+    #[error(
+        "generation {generation} needs {needed} bytes of snapshots beside the {resident} in memory, the host may have {limit}: \
+         raise `memory_bytes`"
+    )]
+    Memory {
+        /// The generation.
+        generation: u64,
+        /// The bytes of its snapshots that are not in memory.
+        needed: u64,
+        /// The bytes of those that are.
+        resident: u64,
+        /// [`HostOptions::memory_bytes`](crate::HostOptions::memory_bytes).
+        limit: u64,
+    },
+    /// The generation was revoked.
+    #[error("generation {generation} was revoked: this host does not serve it again")]
+    Revoked {
+        /// The generation.
+        generation: u64,
+    },
+    /// No generation before the current one is in memory.
+    #[error("no generation before the current one is in memory: pin one of the store's instead")]
+    NothingBefore,
     /// The engine cannot be made.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

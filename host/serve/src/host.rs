@@ -1,28 +1,43 @@
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use unskew_snapshot::Backing;
 
-use crate::generation::{ActivateError, Generation};
+use crate::generation::ActivateError;
+use crate::generations::{Generations, LoadOptions, Refresh};
+use crate::health::Health;
 use crate::instance::CallLimits;
 use crate::request::{MAX_CANDIDATES, Service};
 use crate::runtime::Runtime;
 use crate::session::Session;
 use crate::store::Store;
+use crate::watch::Watch;
 
 /// How a host is opened.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
     /// The limits of every call of a transform.
     pub limits: CallLimits,
-    /// The private cache of native code; by default `compiled` in the store.
+    /// The private cache of native code; by default `compiled` in the store. The host notes there which generation it served
+    /// last, to start from it where the store's current one is damaged.
     pub compiled_dir: Option<PathBuf>,
     /// The most candidates of one request.
     pub max_candidates: usize,
     /// How long [`Host::open`] waits for the first generation of an empty store.
     pub wait: Duration,
+    /// What snapshots are read from: the files' own pages, or copies that nobody else can change.
+    pub snapshots: Backing,
+    /// The most bytes of snapshots in memory at once. During a swap both generations are, less what they share; a generation
+    /// that would go beyond is refused. No limit by default.
+    pub memory_bytes: Option<u64>,
+    /// How many generations before the current one stay in memory for [`Host::rollback`]. They are let go when a new
+    /// generation would not fit within [`memory_bytes`](Self::memory_bytes) beside them.
+    pub kept_generations: usize,
+    /// Whether the store is followed by a thread: whenever its file system tells of a change, and this often besides. None:
+    /// only [`Host::refresh`] looks.
+    pub follow: Option<Duration>,
 }
 
 impl Default for HostOptions {
@@ -32,11 +47,18 @@ impl Default for HostOptions {
             compiled_dir: None,
             max_candidates: MAX_CANDIDATES,
             wait: Duration::ZERO,
+            snapshots: Backing::File,
+            memory_bytes: None,
+            kept_generations: 1,
+            follow: None,
         }
     }
 }
 
 /// The embedded host of a process: serves the current generation of a store to any number of threads. Cheap to clone.
+///
+/// A generation is served whole or not at all, and from one moment to the next; whatever goes wrong with a new one, the one
+/// before goes on serving, and [`health`](Self::health) says why.
 #[derive(Clone, Debug)]
 pub struct Host {
     shared: Arc<Shared>,
@@ -44,76 +66,115 @@ pub struct Host {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub runtime: Runtime,
     pub options: HostOptions,
-    store: Store,
-    compiled: PathBuf,
-    pub current: ArcSwap<Generation>,
-    /// Held while a generation is loaded, so that two refreshes do not race.
-    refreshing: Mutex<()>,
-}
-
-/// What a refresh did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refresh {
-    /// The current generation of the store is served already.
-    Unchanged,
-    /// This generation is served from now on.
-    Activated(u64),
+    pub generations: Arc<Generations>,
+    /// After the generations, which its thread outlives by a moment.
+    watch: Option<Watch>,
 }
 
 impl Host {
-    /// Opens `store` and activates its current generation. Blocks for the loading and checking of its files, and for
-    /// [`HostOptions::wait`] where the store has no generation yet. Starts two threads at most.
+    /// Opens `store` and activates its current generation or, where that cannot be loaded, the one that was served last from
+    /// the same cache of native code. Blocks for the loading and checking of files, and for [`HostOptions::wait`] where the
+    /// store has no generation yet. Starts up to four threads: deadlines, reclaiming, and two to follow the store.
     ///
     /// # Errors
     /// See [`ActivateError`]: every one names the file or the definition at fault.
     pub fn open(store: impl AsRef<Path>, options: HostOptions) -> Result<Self, ActivateError> {
         let store = Store::new(store.as_ref());
         let runtime = Runtime::new()?;
-        let number = wait_for_generation(&store, options.wait)?;
-        let compiled = options.compiled_dir.clone().unwrap_or_else(|| store.compiled_dir());
-        let generation = Generation::load(&runtime, &store, &compiled, number)?;
+        let number = wait_for_generation(&store, options.wait);
+        let load_options = LoadOptions {
+            compiled: options.compiled_dir.clone().unwrap_or_else(|| store.compiled_dir()),
+            backing: options.snapshots,
+            limits: options.limits,
+            memory_bytes: options.memory_bytes,
+            kept_generations: options.kept_generations,
+        };
+        let root = store.root().to_owned();
+        let generations = Arc::new(Generations::open(runtime, store, load_options, number)?);
+        let watch = options.follow.map(|poll| Watch::new(&generations, &root, poll));
         Ok(Self {
             shared: Arc::new(Shared {
-                runtime,
                 options,
-                store,
-                compiled,
-                current: ArcSwap::from_pointee(generation),
-                refreshing: Mutex::new(()),
+                generations,
+                watch: watch.transpose()?,
             }),
         })
     }
 
-    /// Activates the store's current generation, if it is another than the one served. Requests go on meanwhile; each sees
-    /// one generation throughout.
+    /// Activates the store's current generation, if it is another than the one served and the host is not held elsewhere.
+    /// Requests go on meanwhile; each sees one generation throughout.
     ///
     /// # Errors
     /// See [`ActivateError`]. The generation before goes on serving.
     pub fn refresh(&self) -> Result<Refresh, ActivateError> {
-        let shared = &self.shared;
-        // A thread that panicked here left nothing half done: the switch is one store.
-        let _refreshing = shared.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(number) = shared.store.current()? else {
-            return Ok(Refresh::Unchanged);
-        };
-        if number == shared.current.load().number {
-            return Ok(Refresh::Unchanged);
-        }
-        let generation = Generation::load(&shared.runtime, &shared.store, &shared.compiled, number)?;
-        shared.current.store(Arc::new(generation));
-        Ok(Refresh::Activated(number))
+        self.shared.generations.refresh()
     }
 
     /// The number of the generation that is served.
-    pub fn generation(&self) -> u64 {
-        self.shared.current.load().number
+    pub fn current(&self) -> u64 {
+        self.shared.generations.current.load().number
+    }
+
+    /// The number of the store's current generation, as last seen.
+    pub fn latest_seen(&self) -> u64 {
+        self.shared.generations.latest_seen()
+    }
+
+    /// Whether the store's current generation is served, or another on purpose.
+    pub fn is_up_to_date(&self) -> bool {
+        self.health().is_up_to_date()
+    }
+
+    /// Serves a generation of the store, whatever becomes current there, until [`unpin`](Self::unpin). Loads it if it is not
+    /// in memory.
+    ///
+    /// # Errors
+    /// See [`ActivateError`]. What was served goes on serving, pinned or not as before.
+    pub fn pin(&self, generation: u64) -> Result<(), ActivateError> {
+        self.shared.generations.pin(generation)
+    }
+
+    /// Ends a [`pin`](Self::pin) or a [`rollback`](Self::rollback): from the next refresh on, the store's current generation
+    /// is served.
+    pub fn unpin(&self) {
+        self.shared.generations.unpin();
+        if let Some(watch) = &self.shared.watch {
+            watch.wake();
+        }
+    }
+
+    /// Whether the host stays at a generation.
+    pub fn is_pinned(&self) -> bool {
+        self.shared.generations.is_pinned()
+    }
+
+    /// Serves the generation before, which is still in memory, and stays there until [`unpin`](Self::unpin). Takes
+    /// microseconds, and waits for no load. Gives the number of that generation.
+    ///
+    /// # Errors
+    /// [`ActivateError::NothingBefore`].
+    pub fn rollback(&self) -> Result<u64, ActivateError> {
+        self.shared.generations.rollback()
+    }
+
+    /// Never serves a generation again, until the process ends. Where it is served, the one before takes its place; a newer
+    /// one of the store is activated as ever.
+    ///
+    /// # Errors
+    /// [`ActivateError::NothingBefore`]: it is served, and goes on until a refresh finds another.
+    pub fn revoke(&self, generation: u64) -> Result<(), ActivateError> {
+        self.shared.generations.revoke(generation)
+    }
+
+    /// What is served, and why it is not the newest.
+    pub fn health(&self) -> Health {
+        self.shared.generations.health()
     }
 
     /// A service of the generation that is served; none if it has no such service.
     pub fn service(&self, name: &str) -> Option<Service> {
-        let current = self.shared.current.load();
+        let current = self.shared.generations.current.load();
         current.services.get(name).map(|service| Service {
             plan: Arc::clone(&service.plan),
         })

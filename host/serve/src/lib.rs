@@ -1,6 +1,6 @@
 //! The embedded host: evaluates feature services inside a latency-critical process.
 //!
-//! - [`Host`]: a store's current generation, served to any number of threads
+//! - [`Host`], [`Health`]: a store's current generation, served to any number of threads; pinned, rolled back, revoked
 //! - [`Service`], [`Request`]: what a caller resolves once, and fills for every request
 //! - [`Session`], [`Features`]: one thread's instances, and what they computed
 //! - [`Plan`], [`Evaluation`], [`Instance`]: the path that batch and serving share
@@ -22,13 +22,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Generations
+//! With [`HostOptions::follow`] a host serves each generation of its store as soon as it is published: a thread loads and checks
+//! everything that is not in memory yet, makes an instance of every module for each session, and switches with one store of
+//! a pointer. A request sees one generation throughout. What cannot be loaded is never served: the generation before goes on,
+//! also over a restart, and [`Host::health`] says why. [`Host::rollback`] goes back to the one before within microseconds.
+//!
+//! During a swap the snapshots of both generations are in memory, less those they share, and [`HostOptions::kept_generations`]
+//! stay for a rollback: with the default of one, and views that change every time, twice the bytes of a generation, and three
+//! times while the next one is loaded, unless [`HostOptions::memory_bytes`] says less.
+//!
 //! # Costs
-//! [`Session::evaluate`] makes one call per transform for all candidates, and one read per aggregate view. The first
-//! request of a thread after a swap makes its instances: tens of microseconds each. It still allocates in the steady state.
+//! [`Session::evaluate`] makes one call per transform for all candidates, and one read per aggregate view. A session that is
+//! newer than its generation, or follows a rollback, makes its instances at its first request: tens of microseconds each. It
+//! still allocates in the steady state. [`Session::lookup`] costs a memory miss and a comparison of the view's name.
 //!
 //! # Limits
 //! A call runs for 20 ms and in 4 MiB unless [`HostOptions::limits`] says otherwise; a request has at most
-//! [`MAX_CANDIDATES`] candidates.
+//! [`MAX_CANDIDATES`] candidates. A snapshot that somebody shortens under its mapping ends the process by SIGBUS:
+//! [`Backing::Private`] does not.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -39,15 +51,19 @@ mod digest;
 mod engine;
 mod evaluation;
 mod generation;
+mod generations;
+mod health;
 mod host;
 mod instance;
 mod load;
 mod module;
 mod plan;
+mod reclaim;
 mod request;
 mod runtime;
 mod session;
 mod store;
+mod watch;
 mod wit;
 
 pub use artefact::{ArtefactError, decode_artefact, encode_artefact};
@@ -57,13 +73,15 @@ pub use digest::{Digest, ParseDigestError};
 pub use engine::{EngineError, NAN_CANONICALIZATION, TARGET, config, engine, settings, settings_digest};
 pub use evaluation::{EvaluateError, Evaluation, Instances};
 pub use generation::{ActivateError, STATE_FEATURE};
-pub use host::{Host, HostOptions, Refresh};
+pub use generations::Refresh;
+pub use health::{Failure, Health};
+pub use host::{Host, HostOptions};
 pub use instance::{CallError, CallLimits, Instance, output_columns, state_column};
 pub use module::{DescribeError, InstantiateError, Module, descriptors};
 pub use plan::{FeatureStep, Plan, ResolveError, Slot, TransformStep, ViewRead, ViewStep};
 pub use request::{MAX_CANDIDATES, Request, RequestError, Service};
 pub use runtime::{ModuleError, Runtime, TICK};
-pub use session::{Features, Session};
+pub use session::{Features, LookupError, Session};
 pub use store::{MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 pub use unskew_frame::{Column, ColumnType, Value};
-pub use unskew_snapshot::{EventTime, Status};
+pub use unskew_snapshot::{Backing, EntityKey, EventTime, KeyPart, KeyRef, Row, Status};

@@ -1,13 +1,15 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use unskew_frame::{Column, Value};
-use unskew_snapshot::{EntityKey, EventTime, KeyRef, RowIndex, Snapshot, Status};
+use unskew_snapshot::{EntityKey, EventTime, KeyRef, Row, RowIndex, Snapshot, Status};
 
 use crate::evaluation::{EvaluateError, Evaluation, Instances};
 use crate::generation::{ServedService, ServedView};
 use crate::host::Shared;
-use crate::instance::{CallError, Instance, state_column};
+use crate::instance::{CallError, CallLimits, Instance, state_column};
+use crate::module::{InstantiateError, Module};
 use crate::plan::{Plan, ViewRead, ViewStep};
 use crate::request::Request;
 
@@ -18,9 +20,9 @@ pub struct Session {
     services: HashMap<String, Prepared>,
 }
 
-/// A service of one generation, with this thread's instances.
+/// A service of one generation, with the instances of a thread.
 #[derive(Debug)]
-struct Prepared {
+pub(crate) struct Prepared {
     generation: u64,
     plan: Arc<Plan>,
     instances: Instances,
@@ -42,6 +44,8 @@ struct Lookup {
 
 impl Session {
     pub(crate) fn new(host: Arc<Shared>) -> Self {
+        // Relaxed: a count that is a moment old makes an instance more or less.
+        host.generations.sessions.fetch_add(1, Ordering::Relaxed);
         Self {
             host,
             services: HashMap::new(),
@@ -61,7 +65,8 @@ impl Session {
                 limit,
             });
         }
-        let generation = self.host.current.load();
+        let generations = &self.host.generations;
+        let generation = generations.current.load();
         let name = &request.plan().service;
         let changed = || EvaluateError::ServiceChanged { service: name.clone() };
         let served = generation.services.get(name).ok_or_else(changed)?;
@@ -73,15 +78,17 @@ impl Session {
             .get(name)
             .is_none_or(|prepared| prepared.generation != generation.number)
         {
-            let plan = Arc::clone(&served.plan);
-            let prepared = Prepared {
-                generation: generation.number,
-                instances: Instances::new(&plan, &generation.modules, self.host.options.limits)?,
-                evaluation: Evaluation::new(&plan),
-                lookup: Lookup::new(),
-                plan,
+            // The queue is empty for sessions that are newer than the generation.
+            let prepared = match served.prepared.pop() {
+                Some(prepared) => prepared,
+                None => {
+                    let limits = self.host.options.limits;
+                    Prepared::new(generation.number, &served.plan, &generation.modules, limits)?
+                }
             };
-            self.services.insert(name.clone(), prepared);
+            if let Some(before) = self.services.insert(name.clone(), prepared) {
+                generations.reclaimer.retire_prepared(before);
+            }
         }
         let prepared = self.services.get_mut(name).ok_or_else(changed)?;
         prepared.evaluate(served, request)?;
@@ -91,6 +98,36 @@ impl Session {
             generation: prepared.generation,
         })
     }
+
+    /// Reads the row of a key in a view's snapshot, and the number of the generation that it is of.
+    ///
+    /// # Errors
+    /// [`LookupError`]: the generation has no such view, or the key is not of its types.
+    pub fn lookup<T>(
+        &self,
+        view: &str,
+        key: KeyRef<'_>,
+        read: impl FnOnce(Option<Row<'_>>, u64) -> T,
+    ) -> Result<T, LookupError> {
+        let generation = self.host.generations.current.load();
+        let served = generation.snapshots.get(view).ok_or_else(|| LookupError::NoView {
+            view: view.to_owned(),
+            generation: generation.number,
+        })?;
+        if !key.has_types(&served.key_types) {
+            return Err(LookupError::Key {
+                view: view.to_owned(),
+                key: key.to_string(),
+            });
+        }
+        Ok(read(served.snapshot.get(key), generation.number))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.host.generations.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn has_same_fields(a: &Plan, b: &Plan) -> bool {
@@ -98,6 +135,21 @@ fn has_same_fields(a: &Plan, b: &Plan) -> bool {
 }
 
 impl Prepared {
+    pub fn new(
+        generation: u64,
+        plan: &Arc<Plan>,
+        modules: &BTreeMap<String, Module>,
+        limits: CallLimits,
+    ) -> Result<Self, InstantiateError> {
+        Ok(Self {
+            generation,
+            instances: Instances::new(plan, modules, limits)?,
+            evaluation: Evaluation::new(plan),
+            lookup: Lookup::new(),
+            plan: Arc::clone(plan),
+        })
+    }
+
     fn evaluate(&mut self, served: &ServedService, request: &Request) -> Result<(), EvaluateError> {
         let Self {
             plan,
@@ -158,7 +210,7 @@ impl Lookup {
     }
 
     /// The snapshot's row of each looked-up row.
-    fn rows<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Option<unskew_snapshot::Row<'a>>> {
+    fn rows<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Option<Row<'a>>> {
         self.key_rows
             .iter()
             .map(|key| key.and_then(|key| self.found[key]).map(|row| snapshot.row(row)))
@@ -340,4 +392,26 @@ fn number(value: Value<'_>) -> Option<f64> {
         Value::Bool(value) => Some(f64::from(u8::from(value))),
         Value::Null | Value::String(_) | Value::Bytes(_) | Value::Vector(_) => None,
     }
+}
+
+/// Why a key could not be looked up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// There is no such view.
+    #[error("generation {generation} has no view `{view}`")]
+    NoView {
+        /// The view.
+        view: String,
+        /// The generation that is served.
+        generation: u64,
+    },
+    /// The key has another number of parts than the view's, or parts of other types.
+    #[error("{key} is no key of view `{view}`")]
+    Key {
+        /// The view.
+        view: String,
+        /// The key.
+        key: String,
+    },
 }

@@ -1,0 +1,299 @@
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use unskew_snapshot::Backing;
+
+use crate::generation::{ActivateError, Generation, Resident};
+use crate::health::{Failure, Health};
+use crate::instance::CallLimits;
+use crate::reclaim::Reclaimer;
+use crate::runtime::Runtime;
+use crate::store::Store;
+
+/// The generations of a host: the one that is served, those before it that stay mapped, and which may not be served.
+///
+/// Two locks, neither of which a request takes: `loading` while files are read and checked, `state` for moments. So a
+/// rollback does not wait for a load.
+#[derive(Debug)]
+pub(crate) struct Generations {
+    runtime: Runtime,
+    store: Store,
+    options: LoadOptions,
+    /// What a request takes its guard of.
+    pub current: ArcSwap<Generation>,
+    loading: Mutex<()>,
+    state: Mutex<State>,
+    pub reclaimer: Reclaimer,
+    /// The sessions that live, for which instances are made before a generation is served.
+    pub sessions: AtomicUsize,
+}
+
+/// How generations are loaded and kept.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadOptions {
+    pub compiled: PathBuf,
+    pub backing: Backing,
+    pub limits: CallLimits,
+    pub memory_bytes: Option<u64>,
+    pub kept_generations: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Served before, the last one last, and still mapped.
+    kept: VecDeque<Arc<Generation>>,
+    latest_seen: u64,
+    pinned: Option<u64>,
+    revoked: BTreeSet<u64>,
+    failure: Option<Failure>,
+    swaps: u64,
+}
+
+/// What a refresh did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// The current generation of the store is served already.
+    Unchanged,
+    /// This generation is served from now on.
+    Activated(u64),
+    /// The store's current generation is this one, which is not served: the host is pinned to another, or it was revoked.
+    Held(u64),
+}
+
+impl Generations {
+    /// Loads `current`, the store's generation, or, where that cannot be, the one that was served last.
+    pub fn open(
+        runtime: Runtime,
+        store: Store,
+        options: LoadOptions,
+        current: Result<u64, ActivateError>,
+    ) -> Result<Self, ActivateError> {
+        let load = |number| Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
+        let latest_seen = current.as_ref().ok().copied();
+        let (generation, failed) = match current.and_then(load) {
+            Ok(generation) => (generation, None),
+            Err(error) => {
+                let served = last_served(&options).filter(|number| Some(*number) != latest_seen);
+                match served.map(load) {
+                    Some(Ok(generation)) => (generation, Some(error)),
+                    _ => return Err(error),
+                }
+            }
+        };
+        let latest_seen = latest_seen.unwrap_or(generation.number);
+        let state = State {
+            latest_seen,
+            failure: failed.map(|error| Failure::new(latest_seen, &error)),
+            ..State::default()
+        };
+        let reclaimer = Reclaimer::new()?;
+        let generations = Self {
+            runtime,
+            store,
+            options,
+            current: ArcSwap::from_pointee(generation),
+            loading: Mutex::new(()),
+            state: Mutex::new(state),
+            reclaimer,
+            sessions: AtomicUsize::new(0),
+        };
+        generations.record_served();
+        Ok(generations)
+    }
+
+    pub fn refresh(&self) -> Result<Refresh, ActivateError> {
+        let _loading = lock(&self.loading);
+        let refreshed = self.try_refresh();
+        let mut state = lock(&self.state);
+        match &refreshed {
+            Ok(Refresh::Held(_)) => {}
+            Ok(_) => state.failure = None,
+            Err(error) => {
+                let generation = state.latest_seen;
+                let before = state.failure.take().filter(|failure| failure.generation == generation);
+                let mut failure = Failure::new(generation, error);
+                failure.attempts += before.map_or(0, |before| before.attempts);
+                state.failure = Some(failure);
+            }
+        }
+        refreshed
+    }
+
+    fn try_refresh(&self) -> Result<Refresh, ActivateError> {
+        let Some(number) = self.store.current()? else {
+            return Ok(Refresh::Unchanged);
+        };
+        let is_held =
+            |state: &State| state.revoked.contains(&number) || state.pinned.is_some_and(|pinned| pinned != number);
+        {
+            let mut state = lock(&self.state);
+            state.latest_seen = number;
+            if number == self.current.load().number {
+                return Ok(Refresh::Unchanged);
+            }
+            if is_held(&state) {
+                return Ok(Refresh::Held(number));
+            }
+        }
+        let generation = self.resident_or_load(number)?;
+        let mut state = lock(&self.state);
+        // Somebody may have pinned or revoked meanwhile.
+        if is_held(&state) {
+            self.reclaimer.retire(generation);
+            return Ok(Refresh::Held(number));
+        }
+        self.switch(&mut state, generation);
+        Ok(Refresh::Activated(number))
+    }
+
+    /// Serves `number`, from the store if it is not mapped, until [`unpin`](Self::unpin).
+    pub fn pin(&self, number: u64) -> Result<(), ActivateError> {
+        let _loading = lock(&self.loading);
+        let revoked = ActivateError::Revoked { generation: number };
+        if lock(&self.state).revoked.contains(&number) {
+            return Err(revoked);
+        }
+        let generation = match self.current.load().number == number {
+            true => None,
+            false => Some(self.resident_or_load(number)?),
+        };
+        let mut state = lock(&self.state);
+        if state.revoked.contains(&number) {
+            return Err(revoked);
+        }
+        if let Some(generation) = generation {
+            self.switch(&mut state, generation);
+        }
+        state.pinned = Some(number);
+        Ok(())
+    }
+
+    pub fn unpin(&self) {
+        lock(&self.state).pinned = None;
+    }
+
+    /// Serves the generation before, which is still mapped, and stays there.
+    pub fn rollback(&self) -> Result<u64, ActivateError> {
+        let mut state = lock(&self.state);
+        let number = self.switch_back(&mut state)?;
+        state.pinned = Some(number);
+        Ok(number)
+    }
+
+    /// Never serves `number` again; where it is served, the generation before takes its place.
+    pub fn revoke(&self, number: u64) -> Result<(), ActivateError> {
+        let mut state = lock(&self.state);
+        state.revoked.insert(number);
+        let (gone, kept) = state.kept.drain(..).partition(|generation| generation.number == number);
+        state.kept = kept;
+        self.retire_all(gone);
+        if self.current.load().number == number {
+            self.switch_back(&mut state)?;
+        }
+        if state.pinned == Some(number) {
+            state.pinned = None;
+        }
+        Ok(())
+    }
+
+    pub fn is_pinned(&self) -> bool {
+        lock(&self.state).pinned.is_some()
+    }
+
+    pub fn latest_seen(&self) -> u64 {
+        lock(&self.state).latest_seen
+    }
+
+    pub fn health(&self) -> Health {
+        let state = lock(&self.state);
+        let current = self.current.load_full();
+        let resident = state.kept.iter().chain([&current]);
+        Health {
+            current: current.number,
+            latest_seen: state.latest_seen,
+            pinned: state.pinned,
+            revoked: state.revoked.iter().copied().collect(),
+            mapped_bytes: Resident::of(resident.clone().cloned()).snapshot_bytes(),
+            resident: resident.map(|generation| generation.number).collect(),
+            failure: state.failure.clone(),
+            swaps: state.swaps,
+        }
+    }
+
+    /// A kept generation, or the store's, which shares with those in memory what is the same.
+    fn resident_or_load(&self, number: u64) -> Result<Arc<Generation>, ActivateError> {
+        let resident = {
+            let state = lock(&self.state);
+            if let Some(kept) = state.kept.iter().find(|kept| kept.number == number) {
+                return Ok(Arc::clone(kept));
+            }
+            Resident::of(state.kept.iter().cloned().chain([self.current.load_full()]))
+        };
+        let sessions = self.sessions.load(Ordering::Relaxed);
+        let load = |resident: &Resident| {
+            Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions)
+        };
+        let loaded = match load(&resident) {
+            Err(ActivateError::Memory { .. }) => {
+                // What is kept to roll back to makes room before anything new is refused.
+                let kept: Vec<_> = lock(&self.state).kept.drain(..).collect();
+                drop(resident);
+                self.retire_all(kept);
+                load(&Resident::of([self.current.load_full()]))
+            }
+            loaded => loaded,
+        };
+        loaded.map(Arc::new)
+    }
+
+    /// The one switch: what is served from now on is `generation`.
+    fn switch(&self, state: &mut State, generation: Arc<Generation>) {
+        state.kept.retain(|kept| kept.number != generation.number);
+        let before = self.current.swap(generation);
+        state.swaps += 1;
+        state.kept.push_back(before);
+        let surplus = state.kept.len().saturating_sub(self.options.kept_generations);
+        let surplus: Vec<_> = state.kept.drain(..surplus).collect();
+        self.retire_all(surplus);
+        self.record_served();
+    }
+
+    /// Back to the generation before. The one that is left is not kept: a second step back goes further.
+    fn switch_back(&self, state: &mut State) -> Result<u64, ActivateError> {
+        let before = state.kept.pop_back().ok_or(ActivateError::NothingBefore)?;
+        let number = before.number;
+        self.switch(state, before);
+        self.retire_all(state.kept.pop_back());
+        Ok(number)
+    }
+
+    fn retire_all(&self, generations: impl IntoIterator<Item = Arc<Generation>>) {
+        generations
+            .into_iter()
+            .for_each(|generation| self.reclaimer.retire(generation));
+    }
+
+    /// Notes which generation is good, for the next start.
+    fn record_served(&self) {
+        let number = self.current.load().number;
+        // Without the note, a host that starts on a damaged generation has none to fall back to: no reason not to serve now.
+        let _ = fs::write(served_path(&self.options), format!("{number}\n"));
+    }
+}
+
+/// A thread that panicked left nothing half done: every change is one store.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn served_path(options: &LoadOptions) -> PathBuf {
+    options.compiled.join("served")
+}
+
+fn last_served(options: &LoadOptions) -> Option<u64> {
+    fs::read_to_string(served_path(options)).ok()?.trim().parse().ok()
+}
