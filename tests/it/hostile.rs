@@ -10,7 +10,7 @@ use unskew_tests::{chain, root, runtime};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const BAD_ROWS: usize = 13;
+pub const BAD_ROWS: usize = 13;
 /// Where things are in the component's memory.
 const DESCRIPTOR: u32 = 0;
 const COLUMNS: u32 = 128;
@@ -20,21 +20,21 @@ const INPUT: u32 = 4_096;
 const OUTPUT: u32 = 32_768;
 
 /// A component whose one input `x` and one output `x` are of a type.
-struct Guest {
+pub struct Guest {
     /// The case of the contract's `column-type`: 0 is float64, 5 is text.
-    case: u8,
-    nullable: bool,
+    pub case: u8,
+    pub nullable: bool,
     /// What `apply` does with the bad batch: an expression that leaves the address of a result.
-    apply: String,
+    pub apply: String,
     /// What `describe` does first.
-    describe: String,
+    pub describe: String,
     /// The words at [`OUTPUT`].
-    output: Vec<u64>,
+    pub output: Vec<u64>,
     /// The result at `RESULT + 16`.
-    result: [u32; 4],
-    pages: u32,
+    pub result: [u32; 4],
+    pub pages: u32,
     /// Further functions.
-    more: String,
+    pub more: String,
 }
 
 impl Default for Guest {
@@ -62,7 +62,7 @@ fn answers(output: Vec<u64>) -> Guest {
 }
 
 impl Guest {
-    fn component(&self) -> Vec<u8> {
+    pub fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::new();
         let package = resolve
             .push_path(root().join("wit/transform.wit"))

@@ -29,7 +29,7 @@ fn set_current(fixture: &Fixture, number: u64) {
 }
 
 /// Waits for what another thread does; a minute stands for never.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}");

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use unskew_frame::{Column, Value};
 use unskew_snapshot::{EntityKey, KeyPart, Status};
@@ -61,6 +62,10 @@ pub struct Evaluation {
     pub statuses: Vec<Vec<Status>>,
     /// How many rows there are.
     pub rows: usize,
+    /// What gave nothing, where the evaluation went on without.
+    pub failures: Vec<EvaluateError>,
+    /// Per slot, whether what fills it failed.
+    failed: Vec<bool>,
     scratch: Vec<Column>,
 }
 
@@ -71,6 +76,8 @@ impl Evaluation {
             columns: plan.columns(),
             statuses: plan.views.iter().map(|_| Vec::new()).collect(),
             rows: 0,
+            failures: Vec::new(),
+            failed: vec![false; plan.slots.len()],
             scratch: Vec::new(),
         }
     }
@@ -84,6 +91,8 @@ impl Evaluation {
             }
         }
         self.statuses.iter_mut().for_each(Vec::clear);
+        self.failures.clear();
+        self.failed.fill(false);
     }
 
     /// The key of the entity of `view` in `row`, into `key`; false where a part of it is missing, which is nobody's key.
@@ -112,6 +121,34 @@ impl Evaluation {
         Ok(())
     }
 
+    /// The same, but a transform that fails leaves its outputs missing, and those that read them go on where they may.
+    pub fn run_transforms_that_can(&mut self, plan: &Plan, instances: &mut Instances) {
+        for (step, instance) in plan.transforms.iter().zip(&mut instances.transforms) {
+            // A slot that is always present may be the input of a transform that takes no missing value.
+            let is_starved = |slot: &usize| self.failed[*slot] && !plan.slots[*slot].nullable;
+            if step.inputs.iter().any(is_starved) {
+                self.leave_missing(step.outputs.clone());
+            } else if let Err(error) = self.run_transform(step, instance) {
+                self.fail(step.outputs.clone(), EvaluateError::call(&step.name, instance, error));
+            }
+        }
+    }
+
+    /// Leaves the slots of a step that failed missing, and keeps its error.
+    pub fn fail(&mut self, outputs: Range<usize>, error: EvaluateError) {
+        self.leave_missing(outputs);
+        self.failures.push(error);
+    }
+
+    fn leave_missing(&mut self, outputs: Range<usize>) {
+        self.failed[outputs.clone()].fill(true);
+        for column in &mut self.columns[outputs] {
+            column.clear();
+            column.push_null();
+            column.make_scalar();
+        }
+    }
+
     fn run_transform(&mut self, step: &TransformStep, instance: &mut Instance) -> Result<(), CallError> {
         self.scratch.clear();
         self.scratch.extend(self.columns.drain(step.outputs.clone()));
@@ -131,6 +168,9 @@ impl Evaluation {
     /// What became of a feature in a row.
     pub fn status(&self, plan: &Plan, row: usize, feature: usize) -> Status {
         let step = &plan.features[feature];
+        if self.failed[step.slot] {
+            return Status::Failed;
+        }
         let found = match step.view.map(|view| &self.statuses[view][..]) {
             None => Status::Present,
             Some([status]) => *status,

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crossbeam::queue::ArrayQueue;
 use unskew_frame::ColumnType;
@@ -27,6 +28,8 @@ pub(crate) struct Generation {
     /// By view, whether a service reads it or not.
     pub snapshots: BTreeMap<String, ServedSnapshot>,
     pub services: BTreeMap<String, ServedService>,
+    /// Calls that failed lately: halved every second.
+    pub failures: AtomicU32,
 }
 
 /// A snapshot and the digest that it is known by.
@@ -176,6 +179,7 @@ impl Generation {
             modules,
             snapshots,
             services,
+            failures: AtomicU32::new(0),
         })
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use unskew_snapshot::Backing;
 
+use crate::evaluation::EvaluateError;
 use crate::generation::{ActivateError, Generation, Resident};
 use crate::health::{Failure, Health};
+use crate::housekeeping::Housekeeper;
 use crate::instance::CallLimits;
-use crate::reclaim::Reclaimer;
+use crate::quarantine::Quarantine;
 use crate::runtime::Runtime;
 use crate::store::Store;
 
@@ -27,7 +29,7 @@ pub(crate) struct Generations {
     pub current: ArcSwap<Generation>,
     loading: Mutex<()>,
     state: Mutex<State>,
-    pub reclaimer: Reclaimer,
+    pub housekeeper: Housekeeper,
     /// The sessions that live, for which instances are made before a generation is served.
     pub sessions: AtomicUsize,
 }
@@ -40,6 +42,7 @@ pub(crate) struct LoadOptions {
     pub limits: CallLimits,
     pub memory_bytes: Option<u64>,
     pub kept_generations: usize,
+    pub max_failures: u32,
 }
 
 #[derive(Debug, Default)]
@@ -49,8 +52,26 @@ struct State {
     latest_seen: u64,
     pinned: Option<u64>,
     revoked: BTreeSet<u64>,
+    quarantined: BTreeMap<u64, Quarantine>,
+    /// Of the last attempt to load.
     failure: Option<Failure>,
+    /// Of calls, until another generation is activated.
+    call_failure: Option<Failure>,
     swaps: u64,
+    /// Of a call, for people.
+    last_failure: String,
+}
+
+impl State {
+    /// Whether `number` is not to be served, whatever the store says.
+    fn holds(&self, number: u64) -> bool {
+        self.revoked.contains(&number)
+            || self.pinned.is_some_and(|pinned| pinned != number)
+            || self
+                .quarantined
+                .get(&number)
+                .is_some_and(|quarantine| quarantine.is_active())
+    }
 }
 
 /// What a refresh did.
@@ -60,7 +81,8 @@ pub enum Refresh {
     Unchanged,
     /// This generation is served from now on.
     Activated(u64),
-    /// The store's current generation is this one, which is not served: the host is pinned to another, or it was revoked.
+    /// The store's current generation is this one, which is not served: the host is pinned to another, or it was revoked, or
+    /// it is quarantined.
     Held(u64),
 }
 
@@ -90,7 +112,7 @@ impl Generations {
             failure: failed.map(|error| Failure::new(latest_seen, &error)),
             ..State::default()
         };
-        let reclaimer = Reclaimer::new()?;
+        let housekeeper = Housekeeper::new()?;
         let generations = Self {
             runtime,
             store,
@@ -98,7 +120,7 @@ impl Generations {
             current: ArcSwap::from_pointee(generation),
             loading: Mutex::new(()),
             state: Mutex::new(state),
-            reclaimer,
+            housekeeper,
             sessions: AtomicUsize::new(0),
         };
         generations.record_served();
@@ -127,26 +149,25 @@ impl Generations {
         let Some(number) = self.store.current()? else {
             return Ok(Refresh::Unchanged);
         };
-        let is_held =
-            |state: &State| state.revoked.contains(&number) || state.pinned.is_some_and(|pinned| pinned != number);
         {
             let mut state = lock(&self.state);
             state.latest_seen = number;
             if number == self.current.load().number {
                 return Ok(Refresh::Unchanged);
             }
-            if is_held(&state) {
+            if state.holds(number) {
                 return Ok(Refresh::Held(number));
             }
         }
         let generation = self.resident_or_load(number)?;
         let mut state = lock(&self.state);
         // Somebody may have pinned or revoked meanwhile.
-        if is_held(&state) {
-            self.reclaimer.retire(generation);
+        if state.holds(number) {
+            self.housekeeper.free(generation);
             return Ok(Refresh::Held(number));
         }
         self.switch(&mut state, generation);
+        state.call_failure = None;
         Ok(Refresh::Activated(number))
     }
 
@@ -157,16 +178,19 @@ impl Generations {
         if lock(&self.state).revoked.contains(&number) {
             return Err(revoked);
         }
-        let generation = match self.current.load().number == number {
-            true => None,
-            false => Some(self.resident_or_load(number)?),
+        let current = self.current.load_full();
+        let generation = match current.number == number {
+            true => current,
+            false => self.resident_or_load(number)?,
         };
         let mut state = lock(&self.state);
         if state.revoked.contains(&number) {
             return Err(revoked);
         }
-        if let Some(generation) = generation {
+        // Others may have switched meanwhile.
+        if self.current.load().number != number {
             self.switch(&mut state, generation);
+            state.call_failure = None;
         }
         state.pinned = Some(number);
         Ok(())
@@ -190,7 +214,7 @@ impl Generations {
         state.revoked.insert(number);
         let (gone, kept) = state.kept.drain(..).partition(|generation| generation.number == number);
         state.kept = kept;
-        self.retire_all(gone);
+        self.free_all(gone);
         if self.current.load().number == number {
             self.switch_back(&mut state)?;
         }
@@ -198,6 +222,52 @@ impl Generations {
             state.pinned = None;
         }
         Ok(())
+    }
+
+    /// Counts calls that failed in `generation`, and has it left when they are too many.
+    pub fn note_failures(&self, generation: &Generation, failures: &[EvaluateError]) {
+        let count = u32::try_from(failures.len()).unwrap_or(u32::MAX);
+        let before = generation.failures.fetch_add(count, Ordering::Relaxed);
+        let max = self.options.max_failures;
+        // Once, by whoever goes beyond: the count is halved when somebody has dealt with it.
+        if before < max && before.saturating_add(count) >= max {
+            let last = failures.last().map(ToString::to_string);
+            lock(&self.state).last_failure = last.unwrap_or_default();
+            self.housekeeper.quarantine(generation.number);
+        }
+    }
+
+    /// Goes back from a generation whose calls fail, and does not serve it for a while: half a minute the first time, then
+    /// twice as long each time. Stays where the operator wants it, and where there is nothing to go back to.
+    pub fn quarantine(&self, number: u64) {
+        let mut state = lock(&self.state);
+        if self.current.load().number != number {
+            return;
+        }
+        let failed = format!("calls fail in it: {}", state.last_failure);
+        let message = if state.pinned == Some(number) {
+            format!("{failed}; it is pinned, so it is served all the same")
+        } else if self.switch_back(&mut state).is_err() {
+            format!("{failed}; no generation before it is in memory, so it is served all the same")
+        } else {
+            let seconds = state.quarantined.entry(number).or_default().strike();
+            format!("{failed}; it is tried again in {seconds} s")
+        };
+        state.call_failure = Some(Failure {
+            generation: number,
+            message,
+            attempts: 1,
+        });
+    }
+
+    /// Once a second.
+    pub fn forget_some(&self) {
+        let failures = &self.current.load().failures;
+        // Relaxed: one that is counted meanwhile may be lost.
+        failures.store(failures.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+        for quarantine in lock(&self.state).quarantined.values_mut() {
+            quarantine.pass_second();
+        }
     }
 
     pub fn is_pinned(&self) -> bool {
@@ -217,9 +287,14 @@ impl Generations {
             latest_seen: state.latest_seen,
             pinned: state.pinned,
             revoked: state.revoked.iter().copied().collect(),
+            quarantined: {
+                let quarantined = state.quarantined.iter();
+                let active = quarantined.filter(|(_, quarantine)| quarantine.is_active());
+                active.map(|(number, _)| *number).collect()
+            },
             mapped_bytes: Resident::of(resident.clone().cloned()).snapshot_bytes(),
             resident: resident.map(|generation| generation.number).collect(),
-            failure: state.failure.clone(),
+            failure: state.failure.as_ref().or(state.call_failure.as_ref()).cloned(),
             swaps: state.swaps,
         }
     }
@@ -242,7 +317,7 @@ impl Generations {
                 // What is kept to roll back to makes room before anything new is refused.
                 let kept: Vec<_> = lock(&self.state).kept.drain(..).collect();
                 drop(resident);
-                self.retire_all(kept);
+                self.free_all(kept);
                 load(&Resident::of([self.current.load_full()]))
             }
             loaded => loaded,
@@ -258,7 +333,7 @@ impl Generations {
         state.kept.push_back(before);
         let surplus = state.kept.len().saturating_sub(self.options.kept_generations);
         let surplus: Vec<_> = state.kept.drain(..surplus).collect();
-        self.retire_all(surplus);
+        self.free_all(surplus);
         self.record_served();
     }
 
@@ -267,14 +342,14 @@ impl Generations {
         let before = state.kept.pop_back().ok_or(ActivateError::NothingBefore)?;
         let number = before.number;
         self.switch(state, before);
-        self.retire_all(state.kept.pop_back());
+        self.free_all(state.kept.pop_back());
         Ok(number)
     }
 
-    fn retire_all(&self, generations: impl IntoIterator<Item = Arc<Generation>>) {
+    fn free_all(&self, generations: impl IntoIterator<Item = Arc<Generation>>) {
         generations
             .into_iter()
-            .for_each(|generation| self.reclaimer.retire(generation));
+            .for_each(|generation| self.housekeeper.free(generation));
     }
 
     /// Notes which generation is good, for the next start.

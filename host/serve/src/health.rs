@@ -11,11 +11,13 @@ pub struct Health {
     pub pinned: Option<u64>,
     /// Generations that are not served, whatever the store says.
     pub revoked: Vec<u64>,
+    /// Generations whose calls failed, which are not served for a while.
+    pub quarantined: Vec<u64>,
     /// The generations in memory, the current one last.
     pub resident: Vec<u64>,
     /// The bytes of their snapshots; one that several generations share counts once.
     pub mapped_bytes: u64,
-    /// Why the last attempt to serve the store's current generation failed; none after one that succeeded.
+    /// Why a generation is not served, or fails as it is; none when another was activated since.
     pub failure: Option<Failure>,
     /// How often the generation changed since the host was opened.
     pub swaps: u64,
@@ -26,7 +28,7 @@ pub struct Health {
 pub struct Failure {
     /// The generation, or the one seen before where not even that could be read.
     pub generation: u64,
-    /// The error and its causes.
+    /// The error and its causes; of calls, the last one's.
     pub message: String,
     /// How often it was tried.
     pub attempts: u32,

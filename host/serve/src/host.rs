@@ -35,6 +35,9 @@ pub struct HostOptions {
     /// How many generations before the current one stay in memory for [`Host::rollback`]. They are let go when a new
     /// generation would not fit within [`memory_bytes`](Self::memory_bytes) beside them.
     pub kept_generations: usize,
+    /// How many calls of transforms may fail, within a second or two, before the generation is quarantined: the host goes back
+    /// to the one before and tries this one again after half a minute, then a minute, and so on up to an hour.
+    pub max_failures: u32,
     /// Whether the store is followed by a thread: whenever its file system tells of a change, and this often besides. None:
     /// only [`Host::refresh`] looks.
     pub follow: Option<Duration>,
@@ -50,6 +53,7 @@ impl Default for HostOptions {
             snapshots: Backing::File,
             memory_bytes: None,
             kept_generations: 1,
+            max_failures: 32,
             follow: None,
         }
     }
@@ -75,7 +79,7 @@ pub(crate) struct Shared {
 impl Host {
     /// Opens `store` and activates its current generation or, where that cannot be loaded, the one that was served last from
     /// the same cache of native code. Blocks for the loading and checking of files, and for [`HostOptions::wait`] where the
-    /// store has no generation yet. Starts up to four threads: deadlines, reclaiming, and two to follow the store.
+    /// store has no generation yet. Starts up to four threads: deadlines, housekeeping, and two to follow the store.
     ///
     /// # Errors
     /// See [`ActivateError`]: every one names the file or the definition at fault.
@@ -89,9 +93,11 @@ impl Host {
             limits: options.limits,
             memory_bytes: options.memory_bytes,
             kept_generations: options.kept_generations,
+            max_failures: options.max_failures.max(1),
         };
         let root = store.root().to_owned();
         let generations = Arc::new(Generations::open(runtime, store, load_options, number)?);
+        generations.housekeeper.attend(&generations);
         let watch = options.follow.map(|poll| Watch::new(&generations, &root, poll));
         Ok(Self {
             shared: Arc::new(Shared {

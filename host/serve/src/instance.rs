@@ -47,8 +47,8 @@ impl Default for CallLimits {
 ///
 /// Columns in, columns out: [`apply`](Self::apply) for a row transform; [`fold`](Self::fold), [`merge`](Self::merge),
 /// [`read`](Self::read) and [`batch`](Self::batch) for an aggregate. Outputs are appended to columns of the declared types;
-/// every offset, every string and every missing value is checked, and NaN is canonical. After a trap or a deadline the
-/// instance is replaced: the next call runs on a fresh one.
+/// every offset, every string and every missing value is checked, and NaN is canonical. After a trap, a deadline or an output
+/// that is refused the instance is replaced: the next call runs on a fresh one.
 pub struct Instance {
     module: Arc<Shared>,
     limits: CallLimits,
@@ -265,6 +265,8 @@ impl Instance {
         };
         match result {
             Ok(Ok(words)) => take(&words, rows, expected, &self.module, self.limits, outputs).map_err(|reason| {
+                // What gives nonsense may be in any state, too.
+                self.live = None;
                 self.detail = reason;
                 CallError::Output
             }),

@@ -32,6 +32,12 @@
 //! stay for a rollback: with the default of one, and views that change every time, twice the bytes of a generation, and three
 //! times while the next one is loaded, unless [`HostOptions::memory_bytes`] says less.
 //!
+//! # Failures
+//! A transform that traps, runs past its deadline or gives nonsense costs its request its own features and nothing else: they
+//! are missing, with [`Status::Failed`] ([`Session::evaluate`]). Its instance is replaced. Where more than
+//! [`HostOptions::max_failures`] calls fail within a second or two, the host goes back to the generation before and tries the
+//! failing one again later; without one before, or pinned, it goes on and says so in [`Host::health`].
+//!
 //! # Costs
 //! [`Session::evaluate`] makes one call per transform for all candidates, and one read per aggregate view. A session that is
 //! newer than its generation, or follows a rollback, makes its instances at its first request: tens of microseconds each. It
@@ -54,11 +60,12 @@ mod generation;
 mod generations;
 mod health;
 mod host;
+mod housekeeping;
 mod instance;
 mod load;
 mod module;
 mod plan;
-mod reclaim;
+mod quarantine;
 mod request;
 mod runtime;
 mod session;

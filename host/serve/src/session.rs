@@ -55,8 +55,12 @@ impl Session {
     /// Computes the features of every candidate of `request`, or of the request itself where its service has no candidates.
     /// The whole request sees one generation.
     ///
+    /// A transform or an aggregate that traps, runs past its deadline or gives nonsense takes nobody with it: its features are
+    /// missing, with [`Status::Failed`], and [`Features::failures`] says why. Transforms that read them go on where the plan
+    /// lets those values be missing, and fail with them where not.
+    ///
     /// # Errors
-    /// See [`EvaluateError`]. The session can be used again.
+    /// See [`EvaluateError`]: of a request that does not fit. The session can be used again.
     pub fn evaluate(&mut self, request: &Request) -> Result<Features<'_>, EvaluateError> {
         let limit = self.host.options.max_candidates;
         if request.candidates() > limit {
@@ -87,11 +91,14 @@ impl Session {
                 }
             };
             if let Some(before) = self.services.insert(name.clone(), prepared) {
-                generations.reclaimer.retire_prepared(before);
+                generations.housekeeper.free_prepared(before);
             }
         }
         let prepared = self.services.get_mut(name).ok_or_else(changed)?;
         prepared.evaluate(served, request)?;
+        if !prepared.evaluation.failures.is_empty() {
+            generations.note_failures(&generation, &prepared.evaluation.failures);
+        }
         Ok(Features {
             plan: &prepared.plan,
             evaluation: &prepared.evaluation,
@@ -166,15 +173,17 @@ impl Prepared {
                 (ViewRead::Features(features), _) => {
                     lookup.read_features(step, features, view, time, evaluation, index);
                 }
-                (ViewRead::Aggregate { .. }, Some(instance)) => {
-                    lookup
-                        .read_aggregate(step, view, time, evaluation, index, instance)
-                        .map_err(|error| EvaluateError::call(&step.view, instance, error))?;
+                (ViewRead::Aggregate { outputs, .. }, Some(instance)) => {
+                    if let Err(error) = lookup.read_aggregate(step, view, time, evaluation, index, instance) {
+                        let error = EvaluateError::call(&step.view, instance, error);
+                        evaluation.fail(outputs.clone(), error);
+                    }
                 }
                 (ViewRead::Aggregate { .. }, None) => {}
             }
         }
-        evaluation.run_transforms(plan, instances)
+        evaluation.run_transforms_that_can(plan, instances);
+        Ok(())
     }
 }
 
@@ -337,6 +346,11 @@ impl<'a> Features<'a> {
     /// The generation that computed them.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// The transforms and aggregates that failed; none in the normal case.
+    pub fn failures(&self) -> &'a [EvaluateError] {
+        &self.evaluation.failures
     }
 
     /// A value.

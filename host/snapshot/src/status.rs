@@ -16,11 +16,20 @@ pub enum Status {
     Expired = 3,
     /// The row is later than the time asked for: the snapshot is too new for the question.
     Future = 4,
+    /// The component that computes the value failed, or one that it reads did: the value is missing.
+    Failed = 5,
 }
 
 impl Status {
     /// Every status, by its number.
-    pub const ALL: [Self; 5] = [Self::Present, Self::Null, Self::NotFound, Self::Expired, Self::Future];
+    pub const ALL: [Self; 6] = [
+        Self::Present,
+        Self::Null,
+        Self::NotFound,
+        Self::Expired,
+        Self::Future,
+        Self::Failed,
+    ];
 
     /// The name in logs, metrics and command output.
     pub const fn name(self) -> &'static str {
@@ -30,6 +39,7 @@ impl Status {
             Self::NotFound => "not_found",
             Self::Expired => "outside_ttl",
             Self::Future => "future",
+            Self::Failed => "failed",
         }
     }
 

@@ -32,6 +32,7 @@ fn numbers_and_names_are_fixed() {
         (2, "not_found"),
         (3, "outside_ttl"),
         (4, "future"),
+        (5, "failed"),
     ];
     assert_eq!(names, expected);
 }

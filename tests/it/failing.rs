@@ -1,0 +1,236 @@
+//! Transforms that fail while a host serves: what a request loses, and what the host does about it.
+
+use std::time::{Duration, Instant};
+
+use unskew::{CallError, CallLimits, EvaluateError, Host, HostOptions, Refresh, Session, Status, Value};
+use unskew_registry::{compile_into, put_module};
+use unskew_tests::{Fixture, chain, patient, runtime};
+
+use crate::host::watermark;
+use crate::hostile::{BAD_ROWS, Guest};
+use crate::operate::wait_until;
+
+const PROJECT: &str = r#"
+[project]
+name = "failing"
+
+[[entity]]
+name = "user"
+keys = [{ name = "user", type = "i64" }]
+
+[[source]]
+name = "rows"
+path = "rows.csv"
+event_time = "time"
+
+[[source]]
+name = "events"
+path = "events.csv"
+event_time = "time"
+
+[[view]]
+name = "first"
+entity = "user"
+source = "rows"
+features = [{ name = "number", type = "i64" }]
+
+[[view]]
+name = "history"
+entity = "user"
+source = "events"
+module = "ctr-history"
+inputs = { prior_ctr = 0.5, prior_weight = 1.0 }
+
+[[service]]
+name = "model"
+candidate = [{ name = "user", type = "i64" }, { name = "x", type = "f64" }]
+features = ["first:number", "once:x", "twice:x", "history:impressions_7d"]
+
+[[service.transform]]
+name = "once"
+module = "guest"
+
+[[service.transform]]
+name = "twice"
+module = "guest"
+inputs = { x = "once:x" }
+"#;
+
+/// Features of the service, in its order.
+const NUMBER: usize = 0;
+const ONCE: usize = 1;
+const TWICE: usize = 2;
+const HISTORY: usize = 3;
+
+/// A store with the generations 1 to `count` of a service with `guest`.
+fn published(guest: &Guest, count: i64) -> Fixture {
+    let rows = format!("time,user,number\n{},7,5\n", watermark(0).0);
+    let events = format!("time,user,clicked\n{},7,1\n", watermark(0).0);
+    let mut fixture = Fixture::new(PROJECT, &[("rows.csv", &rows), ("events.csv", &events)]);
+    let digest = put_module(&fixture.store, &guest.component()).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let compiled = fixture.store.compiled_dir();
+    compile_into(&fixture.store, &compiled, &digest).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let module = runtime()
+        .load(&compiled, &digest)
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    fixture.modules.insert("guest".to_owned(), module);
+    for number in 1..=count {
+        assert_eq!(fixture.publish(watermark(number)), number as u64);
+    }
+    fixture
+}
+
+fn open(fixture: &Fixture, options: HostOptions) -> Host {
+    Host::open(fixture.store.root(), options).unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+/// What became of each feature of a request of so many candidates, the same for all of them, and the errors.
+fn evaluate(host: &Host, session: &mut Session, candidates: usize) -> ([Status; 4], Vec<EvaluateError>) {
+    let mut request = host.service("model").expect("it is published").request(watermark(20));
+    for candidate in 0..candidates {
+        let fields = [Value::I64(7), Value::F64(candidate as f64)];
+        request.push_candidate(&fields).expect("a candidate");
+    }
+    let features = session.evaluate(&request).expect("a request that fits is answered");
+    let statuses = [NUMBER, ONCE, TWICE, HISTORY].map(|feature| features.status(0, feature));
+    for row in 0..candidates {
+        assert_eq!(features.value(row, NUMBER), Value::I64(5));
+        assert_eq!(features.value(row, HISTORY), Value::I64(1));
+        for feature in [ONCE, TWICE] {
+            let expected = match statuses[feature] {
+                Status::Failed => Value::Null,
+                _ => Value::F64(row as f64),
+            };
+            assert_eq!(features.value(row, feature), expected);
+            assert_eq!(features.status(row, feature), statuses[feature]);
+        }
+    }
+    let mut matrix = Vec::new();
+    features.write_f64(-1.0, &mut matrix);
+    assert_eq!(matrix.len(), 4 * candidates);
+    (statuses, features.failures().to_vec())
+}
+
+fn trap() -> Guest {
+    Guest {
+        apply: "(unreachable)".to_owned(),
+        ..Guest::default()
+    }
+}
+
+const GOOD: [Status; 4] = [Status::Present; 4];
+const BAD: [Status; 4] = [Status::Present, Status::Failed, Status::Failed, Status::Present];
+
+#[test]
+fn a_trap_costs_a_request_its_own_features() {
+    let fixture = published(&trap(), 1);
+    let host = open(&fixture, patient());
+    let mut session = host.session();
+    for _ in 0..3 {
+        assert_eq!(evaluate(&host, &mut session, 2), (GOOD, Vec::new()));
+        let (statuses, failures) = evaluate(&host, &mut session, BAD_ROWS);
+        assert_eq!(statuses, BAD);
+        // The second takes no missing value, so it is not called.
+        let [EvaluateError::Call { step, error, .. }] = &failures[..] else {
+            panic!("{failures:?}");
+        };
+        assert_eq!((step.as_str(), *error), ("once", CallError::Trap));
+    }
+}
+
+#[test]
+fn a_transform_that_takes_missing_values_is_called_with_them() {
+    let fixture = published(
+        &Guest {
+            nullable: true,
+            ..trap()
+        },
+        1,
+    );
+    let host = open(&fixture, patient());
+    let (statuses, failures) = evaluate(&host, &mut host.session(), BAD_ROWS);
+    assert_eq!(
+        (statuses, failures.len()),
+        (BAD, 2),
+        "it was called, and trapped itself: {failures:?}"
+    );
+}
+
+#[test]
+fn an_answer_that_is_late_or_lies_costs_the_same() {
+    let forever = Guest {
+        apply: "(loop $forever (br $forever)) (unreachable)".to_owned(),
+        ..Guest::default()
+    };
+    // The output of a bad batch is an empty list, which is no frame.
+    for (guest, expected) in [(forever, CallError::Deadline), (Guest::default(), CallError::Output)] {
+        let fixture = published(&guest, 1);
+        let limits = CallLimits {
+            deadline: Duration::from_millis(100),
+            ..CallLimits::SERVING
+        };
+        let host = open(&fixture, HostOptions { limits, ..patient() });
+        let mut session = host.session();
+        let start = Instant::now();
+        let (statuses, failures) = evaluate(&host, &mut session, BAD_ROWS);
+        assert!(start.elapsed() < Duration::from_secs(10), "it ends");
+        assert_eq!(statuses, BAD);
+        assert!(
+            matches!(&failures[..], [EvaluateError::Call { error, .. }] if *error == expected),
+            "{failures:?}"
+        );
+    }
+}
+
+#[test]
+fn a_generation_that_keeps_failing_is_left_for_the_one_before() {
+    let fixture = published(&trap(), 2);
+    let set_current = |number: u64| {
+        std::fs::write(fixture.store.current_path(), number.to_string()).expect("the store can be written");
+    };
+    set_current(1);
+    let host = open(
+        &fixture,
+        HostOptions {
+            max_failures: 4,
+            ..patient()
+        },
+    );
+    set_current(2);
+    assert_eq!(host.refresh().expect("it is whole"), Refresh::Activated(2));
+    let mut session = host.session();
+    wait_until("generation 2 is left", || {
+        assert_eq!(evaluate(&host, &mut session, BAD_ROWS).0, BAD);
+        host.current() == 1
+    });
+    let health = host.health();
+    assert_eq!((health.quarantined, health.pinned), (vec![2], None));
+    let message = health.failure.expect("it says why").message;
+    assert!(
+        message.contains("`once` (module `guest`)") && message.ends_with("in 30 s"),
+        "{message}"
+    );
+    assert_eq!(host.refresh().expect("nothing fails"), Refresh::Held(2));
+    assert!(!host.is_up_to_date(), "nobody meant this");
+    assert_eq!(evaluate(&host, &mut session, 2), (GOOD, Vec::new()));
+
+    // The one before fails as well, and there is none before it: serving goes on as well as it can.
+    wait_until("it says so", || {
+        assert_eq!(evaluate(&host, &mut session, BAD_ROWS).0, BAD);
+        let failure = host.health().failure;
+        failure.is_some_and(|failure| failure.generation == 1 && failure.message.contains("no generation before"))
+    });
+    assert_eq!(host.current(), 1);
+    // A new one is activated as ever, and one that is pinned stays.
+    fixture.publish(watermark(3));
+    assert_eq!(host.refresh().expect("it is whole"), Refresh::Activated(3));
+    assert_eq!(host.health().failure, None);
+    host.pin(3).expect("it is served");
+    wait_until("it says so", || {
+        assert_eq!(evaluate(&host, &mut session, BAD_ROWS).0, BAD);
+        host.health()
+            .failure
+            .is_some_and(|failure| failure.message.contains("it is pinned"))
+    });
+    assert_eq!(host.current(), 3);
+}
