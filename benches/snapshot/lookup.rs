@@ -145,7 +145,11 @@ fn check(snapshot: &Snapshot, shape: RowShape, sample: &Sample, keys: &[KeyRef<'
             let is_right = match single {
                 Some(found) => {
                     let mut features = 0..shape.feature_count();
-                    sample.is_known(*row) && features.all(|feature| found.f64(feature) == value(*row, feature))
+                    let all = found.f64s(features.clone());
+                    sample.is_known(*row)
+                        && features.all(|feature| {
+                            found.f64(feature) == value(*row, feature) && all[feature] == found.f64(feature)
+                        })
                 }
                 None => !sample.is_known(*row),
             };
@@ -200,7 +204,8 @@ fn look_up_many(snapshot: &Snapshot, feature_count: usize, keys: &[KeyRef<'_>]) 
         for index in found.iter().flatten() {
             let row = snapshot.row(*index);
             // As integers, for a sum of floats takes longer than a row.
-            sum = (0..feature_count).fold(sum, |sum, feature| sum.wrapping_add(row.f64(feature).to_bits()));
+            let values = row.f64s(0..feature_count).iter();
+            sum = values.fold(sum, |sum, value| sum.wrapping_add(value.to_bits()));
         }
     }
     sum

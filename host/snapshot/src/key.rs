@@ -165,7 +165,7 @@ impl<'a> KeyRef<'a> {
     }
 
     /// The hash of the key: xxh3, 64 bits, without a seed. The same on every machine and for ever; never trusted alone.
-    #[inline]
+    #[inline(always)]
     pub fn hash(self) -> u64 {
         match <&[u8; I64_BYTES]>::try_from(self.0) {
             Ok(bytes) => xxh3_64(bytes),

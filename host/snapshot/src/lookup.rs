@@ -230,8 +230,11 @@ impl<'a> Lookup<'a> {
     fn prefetch_row(self, slot: u32) {
         let start = slot as usize * self.row_bytes;
         self.prefetch_head(slot);
-        for offset in (LINE_BYTES..self.row_bytes.min(PREFETCH_ROW_BYTES)).step_by(LINE_BYTES) {
+        let end = self.row_bytes.min(PREFETCH_ROW_BYTES);
+        let mut offset = LINE_BYTES;
+        while offset < end {
             prefetch(self.rows, start + offset);
+            offset += LINE_BYTES;
         }
     }
 }

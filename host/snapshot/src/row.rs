@@ -1,3 +1,5 @@
+use core::ops::Range;
+
 use unskew_frame::{ColumnType, Value};
 
 use crate::row_layout::{event_time_us, text};
@@ -73,6 +75,13 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn f64(&self, feature: usize) -> f64 {
         f64::from_bits(self.word(feature, ColumnType::F64))
+    }
+
+    /// The f64s of features one after the other in the schema, all of this type, as they lie in the row: one check for all of
+    /// them. 0.0 where one is null.
+    #[inline]
+    pub fn f64s(&self, features: Range<usize>) -> &'a [f64] {
+        self.snapshot.layout.f64s(self.bytes, features)
     }
 
     /// The f32; 0.0 where it is null.

@@ -1,3 +1,5 @@
+use core::ops::Range;
+
 use unskew_frame::{ColumnType, Value, canonical_f32, canonical_f64};
 
 use crate::header::{u32_at, u64_at};
@@ -34,6 +36,8 @@ pub(crate) struct RowLayout {
 struct Slot {
     column_type: ColumnType,
     offset: usize,
+    /// Behind the last of the features in a row, from this one on, that are of its type: their values lie side by side.
+    run_end: usize,
 }
 
 impl RowLayout {
@@ -44,8 +48,15 @@ impl RowLayout {
             .map(|feature| Slot {
                 column_type: feature.column_type,
                 offset: 0,
+                run_end: 0,
             })
             .collect();
+        for index in (0..slots.len()).rev() {
+            slots[index].run_end = match slots.get(index + 1) {
+                Some(next) if next.column_type == slots[index].column_type => next.run_end,
+                _ => index + 1,
+            };
+        }
         let values_offset = (KEY_OFFSET + key_bytes + 1 + features.len().div_ceil(8)).checked_next_multiple_of(8)?;
         let mut end = values_offset;
         for align in [8, 4, 1] {
@@ -141,8 +152,7 @@ impl RowLayout {
             0 => 0,
             used => row.get(presence + self.slots.len() / 8).map_or(0, |byte| byte >> used),
         };
-        let is_zero =
-            |range: core::ops::Range<usize>| row.get(range).is_some_and(|bytes| bytes.iter().all(|b| *b == 0));
+        let is_zero = |range: Range<usize>| row.get(range).is_some_and(|bytes| bytes.iter().all(|b| *b == 0));
         spare_bits == 0
             && is_zero(presence + self.slots.len().div_ceil(8)..self.values_offset)
             && is_zero(self.used_bytes..self.row_bytes)
@@ -217,6 +227,19 @@ impl RowLayout {
         bytemuck::try_cast_slice(self.slot_bytes(row, feature)).unwrap_or(&[])
     }
 
+    /// The values of features that are all f64s.
+    #[inline]
+    pub(crate) fn f64s<'a>(&self, row: &'a [u8], features: Range<usize>) -> &'a [f64] {
+        if features.is_empty() {
+            return &[];
+        }
+        let offset = self.offset_of(features.start, ColumnType::F64);
+        let run_end = self.slots[features.start].run_end;
+        assert!(features.end <= run_end, "feature {run_end} is no f64");
+        let bytes = row.get(offset..offset + 8 * features.len()).unwrap_or(&[]);
+        bytemuck::try_cast_slice(bytes).unwrap_or(&[])
+    }
+
     /// The value of a feature, of whatever type.
     pub(crate) fn value<'a>(&self, row: &'a [u8], heap: &'a [u8], feature: usize) -> Value<'a> {
         if !self.is_present(row, feature) {
@@ -238,7 +261,9 @@ impl RowLayout {
     /// Writes a value into a zeroed row and its bytes behind `heap`; `false`, and nothing written, if the value is of
     /// another type than the feature.
     pub(crate) fn put_value(&self, row: &mut [u8], heap: &mut Vec<u8>, feature: usize, value: &Value<'_>) -> bool {
-        let Slot { column_type, offset } = self.slots[feature];
+        let Slot {
+            column_type, offset, ..
+        } = self.slots[feature];
         match (column_type, value) {
             (_, Value::Null) => return true,
             (ColumnType::F64, Value::F64(v)) => {

@@ -23,6 +23,28 @@ fn values_are_placed_by_alignment_then_in_order() {
 }
 
 #[test]
+fn f64s_are_read_together_up_to_another_type() {
+    use ColumnType::{Bool, F64, I64};
+
+    let layout = layout(&[F64, F64, Bool, F64, I64, F64]);
+    // The words of a row after event time, key, flags and presence bits; a bool is behind them and parts the runs all the same.
+    let mut row = rkyv::util::AlignedVec::<8>::new();
+    row.resize(layout.row_bytes(), 0);
+    for (feature, value) in [(0, 0.5), (1, 1.5), (3, 3.5), (5, 5.5)] {
+        assert!(layout.put_value(&mut row, &mut Vec::new(), feature, &Value::F64(value)));
+    }
+    assert_eq!(layout.f64s(&row, 0..2), [0.5, 1.5]);
+    assert_eq!(layout.f64s(&row, 1..2), [1.5]);
+    assert_eq!(layout.f64s(&row, 3..4), [3.5]);
+    assert_eq!(layout.f64s(&row, 5..6), [5.5]);
+    assert_eq!(layout.f64s(&row, 9..9), [0.0; 0]);
+    for wrong in [0..3, 1..4, 2..3, 3..5, 4..6, 5..7, 6..7] {
+        let read = std::panic::catch_unwind(|| layout.f64s(&row, wrong.clone()).len());
+        assert!(read.is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn presence_takes_a_byte_for_8_features() {
     for (features, row_bytes) in [(0, 24), (1, 32), (48, 24 + 48), (49, 32 + 56), (112, 32 + 112)] {
         assert_eq!(
