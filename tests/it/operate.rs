@@ -222,6 +222,25 @@ fn a_memory_limit_lets_go_of_what_is_kept_and_then_refuses() {
 }
 
 #[test]
+fn what_is_kept_stays_where_letting_go_wins_nothing() {
+    let fixture = published(1);
+    let each = open(&fixture, patient()).health().mapped_bytes;
+    let options = HostOptions {
+        memory_bytes: Some(each + each / 2),
+        ..patient()
+    };
+    let host = open(&fixture, options);
+    // The same snapshots again, which take no further memory; then others.
+    fixture.publish(watermark(1));
+    assert_eq!(host.refresh().expect("it shares all"), Refresh::Activated(2));
+    fixture.publish(watermark(2));
+    let error = host.refresh().expect_err("there is no room");
+    assert!(matches!(error, ActivateError::Memory { generation: 3, .. }), "{error}");
+    assert_eq!(host.health().resident, vec![1, 2]);
+    assert_eq!(host.rollback().expect("1 is in memory"), 1);
+}
+
+#[test]
 fn generations_share_what_they_have_in_common() {
     let fixture = published(1);
     let host = open(&fixture, patient());

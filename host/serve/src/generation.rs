@@ -113,6 +113,16 @@ pub(crate) struct ServedView {
 }
 
 impl Generation {
+    /// Refuses a generation that would not fit in memory beside what is `resident`.
+    pub fn check_memory(
+        store: &Store,
+        options: &LoadOptions,
+        number: u64,
+        resident: &Resident,
+    ) -> Result<(), ActivateError> {
+        manifest_fits(store, &store.manifest(number)?, resident, options.memory_bytes)
+    }
+
     /// Loads and checks everything that a generation names and that is not `resident`: digests, native code, snapshots, that
     /// they fit together, and that instances can be made, of which there are as many as `sessions`.
     pub fn load(
@@ -124,7 +134,7 @@ impl Generation {
         sessions: usize,
     ) -> Result<Self, ActivateError> {
         let manifest = store.manifest(number)?;
-        check_memory(store, &manifest, resident, options.memory_bytes)?;
+        manifest_fits(store, &manifest, resident, options.memory_bytes)?;
         let mut modules = BTreeMap::new();
         for (name, entry) in &manifest.modules {
             let module = match resident.modules.get(&entry.digest) {
@@ -185,7 +195,7 @@ impl Generation {
 }
 
 /// Refuses a generation whose snapshots would not fit beside those in memory, before any is opened.
-fn check_memory(
+fn manifest_fits(
     store: &Store,
     manifest: &Manifest,
     resident: &Resident,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use unskew_snapshot::Backing;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::evaluation::EvaluateError;
 use crate::generation::{ActivateError, Generation, Resident};
@@ -99,7 +100,7 @@ impl Generations {
         let (generation, failed) = match current.and_then(load) {
             Ok(generation) => (generation, None),
             Err(error) => {
-                let served = last_served(&options).filter(|number| Some(*number) != latest_seen);
+                let served = last_served(&store, &options).filter(|number| Some(*number) != latest_seen);
                 match served.map(load) {
                     Some(Ok(generation)) => (generation, Some(error)),
                     _ => return Err(error),
@@ -314,11 +315,13 @@ impl Generations {
         };
         let loaded = match load(&resident) {
             Err(ActivateError::Memory { .. }) => {
-                // What is kept to roll back to makes room before anything new is refused.
-                let kept: Vec<_> = lock(&self.state).kept.drain(..).collect();
                 drop(resident);
+                // What is kept to roll back to makes room for what fits then, and stays where nothing is won.
+                let current = Resident::of([self.current.load_full()]);
+                Generation::check_memory(&self.store, &self.options, number, &current)?;
+                let kept: Vec<_> = lock(&self.state).kept.drain(..).collect();
                 self.free_all(kept);
-                load(&Resident::of([self.current.load_full()]))
+                load(&current)
             }
             loaded => loaded,
         };
@@ -356,7 +359,7 @@ impl Generations {
     fn record_served(&self) {
         let number = self.current.load().number;
         // Without the note, a host that starts on a damaged generation has none to fall back to: no reason not to serve now.
-        let _ = fs::write(served_path(&self.options), format!("{number}\n"));
+        let _ = fs::write(served_path(&self.store, &self.options), format!("{number}\n"));
     }
 }
 
@@ -365,10 +368,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn served_path(options: &LoadOptions) -> PathBuf {
-    options.compiled.join("served")
+/// The note of a store, for several may share a cache.
+fn served_path(store: &Store, options: &LoadOptions) -> PathBuf {
+    let root = fs::canonicalize(store.root()).unwrap_or_else(|_| store.root().to_owned());
+    let name = xxh3_64(root.as_os_str().as_encoded_bytes());
+    options.compiled.join(format!("served-{name:016x}"))
 }
 
-fn last_served(options: &LoadOptions) -> Option<u64> {
-    fs::read_to_string(served_path(options)).ok()?.trim().parse().ok()
+fn last_served(store: &Store, options: &LoadOptions) -> Option<u64> {
+    fs::read_to_string(served_path(store, options))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }

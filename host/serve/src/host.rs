@@ -20,8 +20,8 @@ use crate::watch::Watch;
 pub struct HostOptions {
     /// The limits of every call of a transform.
     pub limits: CallLimits,
-    /// The private cache of native code; by default `compiled` in the store. The host notes there which generation it served
-    /// last, to start from it where the store's current one is damaged.
+    /// The private cache of native code; by default `compiled` in the store. The host notes there which generation of the store
+    /// it served last, to start from it where the current one is damaged.
     pub compiled_dir: Option<PathBuf>,
     /// The most candidates of one request.
     pub max_candidates: usize,
