@@ -156,7 +156,7 @@ impl Host {
     }
 
     /// Serves the generation before, which is still in memory, and stays there until [`unpin`](Self::unpin). Takes
-    /// microseconds, and waits for no load. Gives the number of that generation.
+    /// less than a millisecond, and waits for no load. Gives the number of that generation.
     ///
     /// # Errors
     /// [`ActivateError::NothingBefore`].

@@ -26,7 +26,7 @@
 //! With [`HostOptions::follow`] a host serves each generation of its store as soon as it is published: a thread loads and checks
 //! everything that is not in memory yet, makes an instance of every module for each session, and switches with one store of
 //! a pointer. A request sees one generation throughout. What cannot be loaded is never served: the generation before goes on,
-//! also over a restart, and [`Host::health`] says why. [`Host::rollback`] goes back to the one before within microseconds.
+//! also over a restart, and [`Host::health`] says why. [`Host::rollback`] goes back to the one before in under a millisecond.
 //!
 //! During a swap the snapshots of both generations are in memory, less those they share, and [`HostOptions::kept_generations`]
 //! stay for a rollback: with the default of one, and views that change every time, twice the bytes of a generation, and three
