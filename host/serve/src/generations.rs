@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,8 @@ pub(crate) struct Generations {
     runtime: Runtime,
     store: Store,
     options: LoadOptions,
+    /// The note of which generation is good, for the next start.
+    served_path: PathBuf,
     /// What a request takes its guard of.
     pub current: ArcSwap<Generation>,
     loading: Mutex<()>,
@@ -59,8 +61,6 @@ struct State {
     /// Of calls, until another generation is activated.
     call_failure: Option<Failure>,
     swaps: u64,
-    /// Of a call, for people.
-    last_failure: String,
 }
 
 impl State {
@@ -96,11 +96,12 @@ impl Generations {
         current: Result<u64, ActivateError>,
     ) -> Result<Self, ActivateError> {
         let load = |number| Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
+        let served_path = served_path(&store, &options);
         let latest_seen = current.as_ref().ok().copied();
         let (generation, failed) = match current.and_then(load) {
             Ok(generation) => (generation, None),
             Err(error) => {
-                let served = last_served(&store, &options).filter(|number| Some(*number) != latest_seen);
+                let served = last_served(&served_path).filter(|number| Some(*number) != latest_seen);
                 match served.map(load) {
                     Some(Ok(generation)) => (generation, Some(error)),
                     _ => return Err(error),
@@ -118,6 +119,7 @@ impl Generations {
             runtime,
             store,
             options,
+            served_path,
             current: ArcSwap::from_pointee(generation),
             loading: Mutex::new(()),
             state: Mutex::new(state),
@@ -216,11 +218,11 @@ impl Generations {
         let (gone, kept) = state.kept.drain(..).partition(|generation| generation.number == number);
         state.kept = kept;
         self.free_all(gone);
-        if self.current.load().number == number {
-            self.switch_back(&mut state)?;
-        }
         if state.pinned == Some(number) {
             state.pinned = None;
+        }
+        if self.current.load().number == number {
+            self.switch_back(&mut state)?;
         }
         Ok(())
     }
@@ -233,19 +235,18 @@ impl Generations {
         // Once, by whoever goes beyond: the count is halved when somebody has dealt with it.
         if before < max && before.saturating_add(count) >= max {
             let last = failures.last().map(ToString::to_string);
-            lock(&self.state).last_failure = last.unwrap_or_default();
-            self.housekeeper.quarantine(generation.number);
+            self.housekeeper.quarantine(generation.number, last.unwrap_or_default());
         }
     }
 
     /// Goes back from a generation whose calls fail, and does not serve it for a while: half a minute the first time, then
     /// twice as long each time. Stays where the operator wants it, and where there is nothing to go back to.
-    pub fn quarantine(&self, number: u64) {
+    pub fn quarantine(&self, number: u64, last_failure: &str) {
         let mut state = lock(&self.state);
         if self.current.load().number != number {
             return;
         }
-        let failed = format!("calls fail in it: {}", state.last_failure);
+        let failed = format!("calls fail in it: {last_failure}");
         let message = if state.pinned == Some(number) {
             format!("{failed}; it is pinned, so it is served all the same")
         } else if self.switch_back(&mut state).is_err() {
@@ -355,11 +356,10 @@ impl Generations {
             .for_each(|generation| self.housekeeper.free(generation));
     }
 
-    /// Notes which generation is good, for the next start.
     fn record_served(&self) {
         let number = self.current.load().number;
         // Without the note, a host that starts on a damaged generation has none to fall back to: no reason not to serve now.
-        let _ = fs::write(served_path(&self.store, &self.options), format!("{number}\n"));
+        let _ = fs::write(&self.served_path, format!("{number}\n"));
     }
 }
 
@@ -375,10 +375,6 @@ fn served_path(store: &Store, options: &LoadOptions) -> PathBuf {
     options.compiled.join(format!("served-{name:016x}"))
 }
 
-fn last_served(store: &Store, options: &LoadOptions) -> Option<u64> {
-    fs::read_to_string(served_path(store, options))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+fn last_served(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -25,7 +25,7 @@ enum Task {
     Attend(Weak<Generations>),
     Free(Arc<Generation>),
     FreePrepared(Box<Prepared>),
-    Quarantine(u64),
+    Quarantine(u64, String),
 }
 
 impl Housekeeper {
@@ -54,9 +54,9 @@ impl Housekeeper {
         self.send(Task::FreePrepared(Box::new(prepared)));
     }
 
-    /// Leaves a generation that fails.
-    pub fn quarantine(&self, generation: u64) {
-        self.send(Task::Quarantine(generation));
+    /// Leaves a generation that fails, the last time as told.
+    pub fn quarantine(&self, generation: u64, last_failure: String) {
+        self.send(Task::Quarantine(generation, last_failure));
     }
 
     fn send(&self, task: Task) {
@@ -75,9 +75,9 @@ fn keep(tasks: &Receiver<Task>) {
             Ok(Task::Attend(attended)) => generations = attended,
             Ok(Task::Free(generation)) => waiting.push(generation),
             Ok(Task::FreePrepared(prepared)) => drop(prepared),
-            Ok(Task::Quarantine(number)) => {
+            Ok(Task::Quarantine(number, last_failure)) => {
                 if let Some(generations) = generations.upgrade() {
-                    generations.quarantine(number);
+                    generations.quarantine(number, &last_failure);
                 }
             }
             Err(RecvTimeoutError::Timeout) => idle += wait,
