@@ -3,44 +3,14 @@
 use std::time::{Duration, Instant};
 
 use unskew::{CallError, CallLimits, EvaluateError, Host, HostOptions, Refresh, Session, Status, Value};
-use unskew_registry::{compile_into, put_module};
-use unskew_tests::{Fixture, chain, patient, runtime};
+use unskew_tests::{Fixture, chain, patient};
 
-use crate::host::watermark;
+use crate::host::{PROJECT, watermark};
 use crate::hostile::{BAD_ROWS, Guest};
 use crate::operate::wait_until;
 
-const PROJECT: &str = r#"
-[project]
-name = "failing"
-
-[[entity]]
-name = "user"
-keys = [{ name = "user", type = "i64" }]
-
-[[source]]
-name = "rows"
-path = "rows.csv"
-event_time = "time"
-
-[[source]]
-name = "events"
-path = "events.csv"
-event_time = "time"
-
-[[view]]
-name = "first"
-entity = "user"
-source = "rows"
-features = [{ name = "number", type = "i64" }]
-
-[[view]]
-name = "history"
-entity = "user"
-source = "events"
-module = "ctr-history"
-inputs = { prior_ctr = 0.5, prior_weight = 1.0 }
-
+/// In place of the service of [`PROJECT`].
+const SERVICE: &str = r#"
 [[service]]
 name = "model"
 candidate = [{ name = "user", type = "i64" }, { name = "x", type = "f64" }]
@@ -64,15 +34,16 @@ const HISTORY: usize = 3;
 
 /// A store with the generations 1 to `count` of a service with `guest`.
 fn published(guest: &Guest, count: i64) -> Fixture {
-    let rows = format!("time,user,number\n{},7,5\n", watermark(0).0);
+    let (views, _) = PROJECT.split_once("[[service]]").expect("it has a service");
+    let rows = format!("time,user,number,label\n{},7,5,five\n", watermark(0).0);
     let events = format!("time,user,clicked\n{},7,1\n", watermark(0).0);
-    let mut fixture = Fixture::new(PROJECT, &[("rows.csv", &rows), ("events.csv", &events)]);
-    let digest = put_module(&fixture.store, &guest.component()).unwrap_or_else(|error| panic!("{}", chain(&error)));
-    let compiled = fixture.store.compiled_dir();
-    compile_into(&fixture.store, &compiled, &digest).unwrap_or_else(|error| panic!("{}", chain(&error)));
-    let module = runtime()
-        .load(&compiled, &digest)
-        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let mut fixture = Fixture::new(
+        &format!("{views}{SERVICE}"),
+        &[("rows.csv", &rows), ("events.csv", &events)],
+    );
+    let module = guest
+        .load_into(&fixture.store)
+        .unwrap_or_else(|error| panic!("{error}"));
     fixture.modules.insert("guest".to_owned(), module);
     for number in 1..=count {
         assert_eq!(fixture.publish(watermark(number)), number as u64);

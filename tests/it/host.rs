@@ -17,7 +17,7 @@ use crate::refused::shown;
 /// 2024-01-15T00:00:00Z.
 const DAY: i64 = 1_705_276_800_000_000;
 
-const PROJECT: &str = r#"
+pub const PROJECT: &str = r#"
 [project]
 name = "generations"
 

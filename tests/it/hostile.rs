@@ -62,7 +62,7 @@ fn answers(output: Vec<u64>) -> Guest {
 }
 
 impl Guest {
-    pub fn component(&self) -> Vec<u8> {
+    fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::new();
         let package = resolve
             .push_path(root().join("wit/transform.wit"))
@@ -132,9 +132,13 @@ impl Guest {
     /// Publishes, compiles and loads the component.
     fn load(&self) -> Result<Module, String> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let store = Store::new(directory.path());
-        let digest: Digest = put_module(&store, &self.component()).map_err(|error| chain(&error))?;
-        compile_into(&store, &store.compiled_dir(), &digest).map_err(|error| chain(&error))?;
+        self.load_into(&Store::new(directory.path()))
+    }
+
+    /// The same in a store.
+    pub fn load_into(&self, store: &Store) -> Result<Module, String> {
+        let digest: Digest = put_module(store, &self.component()).map_err(|error| chain(&error))?;
+        compile_into(store, &store.compiled_dir(), &digest).map_err(|error| chain(&error))?;
         runtime()
             .load(&store.compiled_dir(), &digest)
             .map_err(|error| chain(&error))
