@@ -1,8 +1,8 @@
 //! Point-in-time-correct backfills and snapshot materialization over Parquet, CSV and JSON lines.
 //!
 //! - [`Project`]: what `unskew.toml` defines: entities, sources, views and services
-//! - [`Table`]: the rows of a source; [`Spine`]: the rows to compute features for; [`ReadError`] says what is wrong with a
-//!   file
+//! - [`Table`]: the rows of a source, [`TableChunks`]: the same some at a time; [`Spine`]: the rows to compute features for;
+//!   [`ReadError`] says what is wrong with a file
 //! - [`AsOfIndex`]: the as-of join of a spine with feature rows
 //! - [`EventIndex`]: the events that an aggregate may see at a time
 //! - [`write_columns`]: a training set as a Parquet file; [`column_to_array`] and [`array_to_column`] cross to Arrow
@@ -39,6 +39,6 @@ pub use output::{OutputColumn, OutputFile, OutputOptions, WriteError, write_colu
 pub use parity::{Mismatch, Moment, Parity, ReplayError, replay};
 pub use project::{ColumnBinding, Problem, Project, ProjectError, Source, ViewSource};
 pub use publish::{PublishError, publish};
-pub use reader::{InputFile, MAX_TABLE_ROWS, Place, ReadError};
+pub use reader::{ChunkOptions, InputFile, MAX_TABLE_ROWS, Place, ReadError};
 pub use spine::{Spine, SpineOptions};
-pub use table::{ColumnRequest, Table, TableSource};
+pub use table::{ColumnRequest, Table, TableChunk, TableChunks, TableSource};

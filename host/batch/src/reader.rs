@@ -7,13 +7,19 @@ use arrow::array::ArrayRef;
 use unskew::Digest;
 use unskew_frame::{Column, ColumnType};
 
+use self::carry::CarriedArrays;
+
+mod bounded;
 mod carry;
+mod chunks;
 mod comma;
 mod error;
 mod json;
 mod parquet_file;
 mod text;
 
+pub use chunks::ChunkOptions;
+pub(crate) use chunks::Chunks;
 pub use error::{Place, ReadError};
 
 /// The most rows of a table or a spine: a row's index is a u32.
@@ -73,25 +79,108 @@ pub(crate) struct Read {
 
 /// Reads the file or the directory at `path`.
 pub(crate) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
+    let (format, paths) = files_of(path)?;
+    let mut columns = Growing::all(request.columns);
+    let mut carried = CarriedArrays::default();
+    let mut files = Vec::with_capacity(paths.len());
+    for path in &paths {
+        let (file, input) = open_digested(path)?;
+        let mut rows = Rows::open(format, path, file, request, &mut carried)?;
+        while rows.next(&mut columns, &mut carried, request)? {}
+        rows.check(&columns, request, true)?;
+        rows.finish(&mut carried);
+        files.push(input);
+    }
+    Ok(Read {
+        columns: columns.into_iter().map(|column| column.column).collect(),
+        carried: carried.into_arrays(&paths[0])?,
+        files,
+    })
+}
+
+/// What a file is.
+#[derive(Clone, Copy)]
+enum Format {
+    Parquet,
+    Comma,
+    Json,
+}
+
+/// The files of a source, one or more, and what they are.
+fn files_of(path: &Path) -> Result<(Format, Vec<PathBuf>), ReadError> {
     let open_error = |source| ReadError::Open {
         path: path.to_owned(),
         source,
     };
     if fs::metadata(path).map_err(open_error)?.is_dir() {
-        let paths = parquet_files(path)?;
-        return parquet_file::read(&paths, request);
+        return Ok((Format::Parquet, parquet_files(path)?));
     }
     let extension = path.extension().and_then(|extension| extension.to_str());
-    match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("parquet") => parquet_file::read(&[path.to_owned()], request),
-        Some("csv") => comma::read(path, request),
-        Some("jsonl" | "ndjson") => json::read(path, request),
-        _ => Err(ReadError::UnknownFormat { path: path.to_owned() }),
+    let format = match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("parquet") => Format::Parquet,
+        Some("csv") => Format::Comma,
+        Some("jsonl" | "ndjson") => Format::Json,
+        _ => return Err(ReadError::UnknownFormat { path: path.to_owned() }),
+    };
+    Ok((format, vec![path.to_owned()]))
+}
+
+/// A file that is being read from its start to its end.
+enum Rows {
+    Parquet(parquet_file::Rows),
+    Comma(comma::Rows),
+    Json(json::Rows),
+}
+
+impl Rows {
+    fn open(
+        format: Format,
+        path: &Path,
+        file: File,
+        request: &Request<'_>,
+        carried: &mut CarriedArrays,
+    ) -> Result<Self, ReadError> {
+        Ok(match format {
+            Format::Parquet => Self::Parquet(parquet_file::Rows::open(path, file, request, carried)?),
+            Format::Comma => Self::Comma(comma::Rows::open(path, file, request)?),
+            Format::Json => Self::Json(json::Rows::open(path, file, request)),
+        })
+    }
+
+    /// Appends the next row, or the next few; whether there were any.
+    fn next(
+        &mut self,
+        columns: &mut [Growing],
+        carried: &mut CarriedArrays,
+        request: &Request<'_>,
+    ) -> Result<bool, ReadError> {
+        match self {
+            Self::Parquet(rows) => rows.next(columns, carried, request),
+            Self::Comma(rows) => rows.next(columns),
+            Self::Json(rows) => rows.next(columns, request),
+        }
+    }
+
+    /// Checks what could not be checked row by row, before rows are given out and, `is_end`, when there are no more.
+    fn check(&self, columns: &[Growing], request: &Request<'_>, is_end: bool) -> Result<(), ReadError> {
+        match self {
+            Self::Json(rows) => rows.check(columns, request, is_end),
+            Self::Parquet(_) | Self::Comma(_) => Ok(()),
+        }
+    }
+
+    /// Carries what waited for the end of the file.
+    fn finish(self, carried: &mut CarriedArrays) {
+        match self {
+            Self::Parquet(_) => {}
+            Self::Comma(rows) => carried.set(rows.into_carried()),
+            Self::Json(rows) => carried.set(rows.into_carried()),
+        }
     }
 }
 
 /// Opens a file for reading from its start and takes its digest.
-fn open(path: &Path) -> Result<(File, InputFile), ReadError> {
+fn open_digested(path: &Path) -> Result<(File, InputFile), ReadError> {
     let open = || -> io::Result<_> {
         let mut file = File::open(path)?;
         let bytes = file.metadata()?.len();
@@ -182,6 +271,12 @@ impl Growing {
 
     fn all(wanted: &[Wanted]) -> Vec<Self> {
         wanted.iter().cloned().map(Self::new).collect()
+    }
+
+    /// The rows so far, which are no longer here then.
+    fn take(&mut self) -> Column {
+        self.text_bytes = 0;
+        core::mem::replace(&mut self.column, Column::new(self.wanted.column_type))
     }
 
     /// Accounts for `rows` more rows with `bytes` of text, before they are pushed.

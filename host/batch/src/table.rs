@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{EventTime, Version, compare_versions, encode_row};
 
-use crate::reader::{self, InputFile, ReadError, Request, Wanted};
+use crate::reader::{self, ChunkOptions, Chunks, InputFile, ReadError, Request, Wanted};
 
 /// What to read as a [`Table`].
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,16 @@ pub struct TableSource {
     pub event_time: String,
     /// The column of the time when a row became known.
     pub known_at: Option<String>,
+}
+
+impl TableSource {
+    /// The columns of the table, then those of its times.
+    fn wanted(&self) -> Vec<Wanted> {
+        let mut columns: Vec<Wanted> = self.columns.iter().map(Wanted::from).collect();
+        columns.push(Wanted::time(&self.event_time, false));
+        columns.extend(self.known_at.iter().map(|known_at| Wanted::time(known_at, true)));
+        columns
+    }
 }
 
 /// A column to read.
@@ -53,24 +63,26 @@ impl Table {
     /// # Errors
     /// A file is missing, damaged or lacks a column, or a value is of another type or missing where it must not be.
     pub fn read(source: &TableSource) -> Result<Self, ReadError> {
-        let mut columns: Vec<Wanted> = source.columns.iter().map(Wanted::from).collect();
-        columns.push(Wanted::time(&source.event_time, false));
-        columns.extend(source.known_at.iter().map(|known_at| Wanted::time(known_at, true)));
         let request = Request {
-            columns: &columns,
+            columns: &source.wanted(),
             carry: None,
         };
-        let mut read = reader::read(&source.path, &request)?;
-        let mut times = read.columns.split_off(source.columns.len()).into_iter();
+        let read = reader::read(&source.path, &request)?;
+        Ok(Self::of_read(source, read.columns, read.files))
+    }
+
+    /// The table of the columns that [`TableSource::wanted`] names.
+    fn of_read(source: &TableSource, mut columns: Vec<Column>, files: Vec<InputFile>) -> Self {
+        let mut times = columns.split_off(source.columns.len()).into_iter();
         let mut next_times = || times.next().map(|column| times_of(&column));
         let event_time = next_times().unwrap_or_default();
-        Ok(Self {
+        Self {
             names: source.columns.iter().map(|c| c.name.clone()).collect(),
-            columns: read.columns,
+            columns,
             event_time: event_time.into_iter().flatten().collect(),
             known_at: next_times(),
-            files: read.files,
-        })
+            files,
+        }
     }
 
     /// A table of rows that were not read from files.
@@ -132,6 +144,60 @@ impl Table {
     /// What was read, in order.
     pub fn files(&self) -> &[InputFile] {
         &self.files
+    }
+}
+
+/// The rows of a source in order, a chunk at a time: for sources larger than memory. [`Table::read`] says how values are read.
+///
+/// Reading takes the memory of a chunk, besides what a Parquet file's reader holds: a page of each column that is asked for.
+/// After an error there are no more chunks.
+///
+/// What a row is missing is found as early as it shows: of a JSON file that nowhere has a column, when its first chunk is read
+/// if values must be there, and at its end if they may be missing.
+pub struct TableChunks {
+    source: TableSource,
+    chunks: Chunks,
+}
+
+/// Rows of one file of a source, one or more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableChunk {
+    /// The file.
+    pub path: PathBuf,
+    /// The number of the first row in the file, from 0.
+    pub first_row: u64,
+    /// The rows. Its files are not told: see [`TableChunks::files`].
+    pub table: Table,
+}
+
+impl TableChunks {
+    /// Finds the files of a source. Each is opened when its first chunk is asked for.
+    ///
+    /// # Errors
+    /// The source is missing, or its name tells no format.
+    pub fn open(source: TableSource, options: ChunkOptions) -> Result<Self, ReadError> {
+        Ok(Self {
+            chunks: Chunks::open(&source.path, source.wanted(), options)?,
+            source,
+        })
+    }
+
+    /// The files so far, if [digests](ChunkOptions::digests) are taken; after the last chunk all, in order.
+    pub fn files(&self) -> &[InputFile] {
+        self.chunks.files()
+    }
+}
+
+impl Iterator for TableChunks {
+    type Item = Result<TableChunk, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chunk = self.chunks.next()?;
+        Some(chunk.map(|chunk| TableChunk {
+            table: Table::of_read(&self.source, chunk.columns, Vec::new()),
+            path: chunk.path,
+            first_row: chunk.first_row,
+        }))
     }
 }
 

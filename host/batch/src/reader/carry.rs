@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
 use unskew_frame::{Column, ColumnType};
 
 use super::{Growing, Place, ReadError, Request, Wanted};
@@ -105,6 +106,79 @@ impl Carried {
             is_declared: declared.is_some(),
         });
         position
+    }
+}
+
+/// The columns that were not asked for, by batches.
+#[derive(Default)]
+pub(super) struct CarriedArrays {
+    names: Option<Vec<String>>,
+    batches: Vec<Vec<ArrayRef>>,
+}
+
+impl CarriedArrays {
+    /// Every file has the columns of the first. Whether this is the first.
+    pub(super) fn begin_file(&mut self, path: &Path, names: &[&str]) -> Result<bool, ReadError> {
+        if let Some(first) = &self.names {
+            if let Some(lacking) = first.iter().find(|name| !names.contains(&name.as_str())) {
+                return Err(ReadError::MissingColumn {
+                    path: path.to_owned(),
+                    column: lacking.clone(),
+                    available: names.iter().map(|&name| name.to_owned()).collect(),
+                });
+            }
+            if first != names {
+                return Err(ReadError::Malformed {
+                    path: path.to_owned(),
+                    place: None,
+                    reason: format!(
+                        "the columns are {}, those of the first file {}: write all files with the same columns",
+                        names.join(", "),
+                        first.join(", ")
+                    ),
+                });
+            }
+            return Ok(false);
+        }
+        if let Some(twice) = (1..names.len()).find(|index| names[..*index].contains(&names[*index])) {
+            return Err(ReadError::DuplicateColumn {
+                path: path.to_owned(),
+                column: names[twice].to_owned(),
+            });
+        }
+        self.batches = vec![Vec::new(); names.len()];
+        self.names = Some(names.iter().map(|&name| name.to_owned()).collect());
+        Ok(true)
+    }
+
+    /// The name of a column.
+    pub(super) fn name(&self, position: usize) -> &str {
+        &self.names.as_deref().unwrap_or_default()[position]
+    }
+
+    pub(super) fn push(&mut self, position: usize, array: ArrayRef) {
+        self.batches[position].push(array);
+    }
+
+    /// Takes the columns of the one file that there is.
+    pub(super) fn set(&mut self, columns: Vec<(String, ArrayRef)>) {
+        let (names, arrays): (_, Vec<ArrayRef>) = columns.into_iter().unzip();
+        self.names = Some(names);
+        self.batches = arrays.into_iter().map(|array| vec![array]).collect();
+    }
+
+    pub(super) fn into_arrays(self, path: &Path) -> Result<Vec<(String, ArrayRef)>, ReadError> {
+        let mut arrays = Vec::new();
+        for (name, batches) in self.names.unwrap_or_default().into_iter().zip(self.batches) {
+            let batches: Vec<&dyn Array> = batches.iter().map(|batch| &**batch).collect();
+            let array = concat(&batches).map_err(|error| ReadError::ColumnType {
+                path: path.to_owned(),
+                column: name.clone(),
+                reason: format!("it is not of one type throughout: {error}"),
+            })?;
+            arrays.push((name, array));
+        }
+        Ok(arrays)
     }
 }
 

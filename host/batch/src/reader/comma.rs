@@ -1,43 +1,70 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use arrow::array::ArrayRef;
 use csv::{ByteRecord, ErrorKind, Position, ReaderBuilder};
 
+use super::bounded::{BUFFER_BYTES, Bounded, TOO_LONG};
 use super::carry::Carried;
-use super::{Growing, Place, Read, ReadError, Request, locate, open};
+use super::{Growing, Place, ReadError, Request, locate};
 
-/// Reads comma-separated values: a header, `"` for quotes, an empty cell for a missing value.
-pub(super) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
-    let (file, input) = open(path)?;
-    let mut reader = ReaderBuilder::new().from_reader(BufReader::with_capacity(1 << 16, file));
-    let header = reader.headers().map_err(|error| malformed(path, error))?.clone();
-    let names: Vec<&str> = header.iter().collect();
-    let places = locate(path, &names, request.columns)?;
-    let mut columns = Growing::all(request.columns);
-    let mut carried = Carried::of_header(path, &names, request)?;
-    let mut record = ByteRecord::new();
-    while reader
-        .read_byte_record(&mut record)
-        .map_err(|error| malformed(path, error))?
-    {
+/// Comma-separated values: a header, `"` for quotes, an empty cell for a missing value.
+pub(super) struct Rows {
+    path: PathBuf,
+    reader: csv::Reader<Bounded>,
+    /// Where the columns of the request are.
+    places: Vec<Option<usize>>,
+    carried: Carried,
+    record: ByteRecord,
+}
+
+impl Rows {
+    pub(super) fn open(path: &Path, file: File, request: &Request<'_>) -> Result<Self, ReadError> {
+        let mut reader = ReaderBuilder::new()
+            .buffer_capacity(BUFFER_BYTES)
+            .from_reader(Bounded::new(file));
+        let start = Position::new();
+        let header = reader
+            .headers()
+            .map_err(|error| malformed(path, &start, error))?
+            .clone();
+        let names: Vec<&str> = header.iter().collect();
+        Ok(Self {
+            places: locate(path, &names, request.columns)?,
+            carried: Carried::of_header(path, &names, request)?,
+            record: ByteRecord::new(),
+            path: path.to_owned(),
+            reader,
+        })
+    }
+
+    /// Appends the next row; whether there was one.
+    pub(super) fn next(&mut self, columns: &mut [Growing]) -> Result<bool, ReadError> {
+        let (path, record) = (&self.path, &mut self.record);
+        let start = self.reader.position().clone();
+        self.reader.get_mut().begin_record();
+        let is_row = self.reader.read_byte_record(record);
+        if !is_row.map_err(|error| malformed(path, &start, error))? {
+            return Ok(false);
+        }
         let mut push = || {
-            for (column, index) in columns.iter_mut().zip(&places) {
-                let text = index.map(|index| cell(path, &record, index)).transpose()?;
+            for (column, index) in columns.iter_mut().zip(&self.places) {
+                let text = index.map(|index| cell(path, record, index)).transpose()?;
                 push(column, path, text.flatten())?;
             }
-            for (index, column) in carried.by_index() {
-                push(column, path, cell(path, &record, index)?)?;
+            for (index, column) in self.carried.by_index() {
+                push(column, path, cell(path, record, index)?)?;
             }
-            Ok(())
+            Ok(true)
         };
-        push().map_err(|error: ReadError| error.with_place(line(path, record.position())))?;
+        push().map_err(|error: ReadError| error.with_place(line(path, record.position())))
     }
-    Ok(Read {
-        columns: columns.into_iter().map(|column| column.column).collect(),
-        carried: carried.into_arrays(super::text::infer),
-        files: vec![input],
-    })
+
+    /// The columns to carry through.
+    pub(super) fn into_carried(self) -> Vec<(String, ArrayRef)> {
+        self.carried.into_arrays(super::text::infer)
+    }
 }
 
 /// The place of rows until an error needs it: see [`line`].
@@ -61,10 +88,16 @@ fn cell<'a>(path: &Path, record: &'a ByteRecord, index: usize) -> Result<Option<
     Ok((!text.is_empty()).then_some(text))
 }
 
-fn malformed(path: &Path, error: csv::Error) -> ReadError {
+/// The error of a row that begins at `start`.
+fn malformed(path: &Path, start: &Position, error: csv::Error) -> ReadError {
     let place = error.position().map(|at| line(path, Some(at)));
     let path = path.to_owned();
     match error.into_kind() {
+        ErrorKind::Io(source) if source.kind() == io::ErrorKind::InvalidData => ReadError::Malformed {
+            place: Some(line(&path, Some(start))),
+            path,
+            reason: format!("{TOO_LONG}: is a quote left open?"),
+        },
         ErrorKind::Io(source) => ReadError::Open { path, source },
         ErrorKind::UnequalLengths { expected_len, len, .. } => ReadError::Malformed {
             path,

@@ -330,6 +330,17 @@ fn a_directory_is_read_in_the_order_of_its_names() {
 }
 
 #[test]
+fn a_row_without_end_is_refused_before_it_is_in_memory() {
+    let long = |start: &str| [start.as_bytes(), &vec![b'x'; 2 << 20]].concat();
+    case("a.csv", long("t,x\n1,2\n3,\"4\n"))
+        .column("t", ColumnType::I64)
+        .check("a.csv: line 3: the row has over 64 MiB: is a quote left open?");
+    case("a.jsonl", long("{\"t\": 1}\n"))
+        .column("t", ColumnType::I64)
+        .check("a.jsonl: line 2: the row has over 64 MiB");
+}
+
+#[test]
 fn a_path_that_tells_no_format_is_refused() {
     case("a.txt", "").check(
         "a.txt: the name does not say what it is: name it .csv, .jsonl, .ndjson or .parquet, or give a directory of .parquet files",
