@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use unskew_batch::{ColumnRequest, Table, TableSource, entity_keys};
+use unskew_batch::{ChunkOptions, ColumnRequest, TableChunk, TableChunks, TableSource, entity_keys};
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{
     DEFAULT_MEMORY_BUDGET_BYTES, DuplicateKeys, EventTime, FeatureColumn, KeyColumn, KeyType, SnapshotSchema,
@@ -14,11 +14,15 @@ use crate::output::{answer_written, check_directory};
 use crate::value::parse_time;
 use crate::watch::Watch;
 
+/// How many rows are read between two lines about it.
+const TOLD_ROWS: usize = 5_000_000;
+
 /// Build a snapshot from tables.
 ///
 /// Every row of the tables becomes a row of the snapshot, in whatever order they come; of rows with one key, `--duplicates
-/// as-of` keeps the one that an as-of join at the watermark would choose. The rows of one file are read into memory at a time;
-/// beyond `--memory` the rows read so far are sorted on disk. `unskew materialize` builds the snapshot of a project's view.
+/// as-of` keeps the one that an as-of join at the watermark would choose. Tables may be larger than memory: a few rows are read
+/// at a time, and beyond `--memory` those read so far are sorted on disk. `unskew materialize` builds the snapshot of a
+/// project's view.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  unskew snapshot build item_price.snapshot --from prices.parquet --view item_price \\\n    --key item_id:i64 --feature price:f64 --feature label:string --event-time time"
@@ -76,7 +80,7 @@ impl Build {
         let watch = Watch::new();
         for path in &self.from {
             watch.say(&format!("reading {}", path.display()));
-            self.push_table(path, &mut writer)?;
+            self.push_table(path, &mut writer, &watch)?;
         }
         let mut last = None;
         let written = writer.finish_with(&mut |progress| {
@@ -121,7 +125,7 @@ impl Build {
         options
     }
 
-    fn push_table(&self, path: &Path, writer: &mut SnapshotWriter) -> Result<(), Failure> {
+    fn push_table(&self, path: &Path, writer: &mut SnapshotWriter, watch: &Watch) -> Result<(), Failure> {
         let request = |name: &str, column_type, nullable| ColumnRequest {
             name: name.to_owned(),
             column_type,
@@ -133,16 +137,34 @@ impl Build {
             .iter()
             .map(|(name, of_type)| request(name, of_type.column_type(), false));
         let features = self.feature.iter().map(|(name, of_type)| request(name, *of_type, true));
-        let table = Table::read(&TableSource {
+        let source = TableSource {
             path: path.to_owned(),
             columns: keys.chain(features).collect(),
             event_time: self.event_time.clone(),
             known_at: self.known_at.clone(),
-        })?;
+        };
+        let mut rows = 0;
+        for chunk in TableChunks::open(source, ChunkOptions::default())? {
+            let chunk = chunk?;
+            self.push_chunk(&chunk, writer)?;
+            let told = rows / TOLD_ROWS;
+            rows += chunk.table.rows();
+            if rows / TOLD_ROWS > told {
+                watch.say(&format!("reading {}: {} rows", path.display(), grouped(rows as u64)));
+            }
+        }
+        Ok(())
+    }
+
+    fn push_chunk(&self, chunk: &TableChunk, writer: &mut SnapshotWriter) -> Result<(), Failure> {
+        let table = &chunk.table;
         let (keys, features) = table.columns().split_at(self.key.len());
         let keys: Vec<&Column> = keys.iter().collect();
-        let in_row = |row: usize| format!("{}: row {}", path.display(), row + 1);
-        let keys = entity_keys(&keys, table.rows()).context(|| path.display().to_string())?;
+        let in_row = |row: usize| format!("{}: row {}", chunk.path.display(), chunk.first_row + row as u64 + 1);
+        let keys = match entity_keys(&keys, table.rows()) {
+            Ok(keys) => keys,
+            Err(error) => return Err(error.source).context(|| in_row(error.row)),
+        };
         let mut values: Vec<Value<'_>> = Vec::with_capacity(features.len());
         for (row, key) in keys.iter().enumerate() {
             // The key's columns may not be missing, so each row has one.
