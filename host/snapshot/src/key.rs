@@ -71,24 +71,7 @@ impl EntityKey {
     /// The encoding would be longer than [`MAX_KEY_BYTES`]. The key is unchanged.
     #[inline]
     pub fn push(&mut self, part: KeyPart<'_>) -> Result<(), KeyError> {
-        let part_bytes = match part {
-            KeyPart::I64(_) => 1 + size_of::<i64>(),
-            KeyPart::String(text) => PREFIX_BYTES.saturating_add(text.len()),
-            KeyPart::Bytes(bytes) => PREFIX_BYTES.saturating_add(bytes.len()),
-        };
-        let key_bytes = self.bytes.len().saturating_add(part_bytes);
-        if key_bytes > MAX_KEY_BYTES {
-            return Err(KeyError::TooLong { key_bytes });
-        }
-        match part {
-            KeyPart::I64(value) => {
-                self.bytes.push(TAG_I64);
-                self.bytes.extend_from_slice(&value.to_le_bytes());
-            }
-            KeyPart::String(text) => self.push_prefixed(TAG_STRING, text.as_bytes()),
-            KeyPart::Bytes(bytes) => self.push_prefixed(TAG_BYTES, bytes),
-        }
-        Ok(())
+        push_part(&mut self.bytes, 0, part)
     }
 
     /// The encoding.
@@ -108,14 +91,6 @@ impl EntityKey {
     /// The key's parts are not of these types.
     pub fn parts(&self, types: &[KeyType]) -> Result<Vec<KeyPart<'_>>, KeyError> {
         self.as_ref().parts(types)
-    }
-
-    #[inline]
-    fn push_prefixed(&mut self, tag: u8, bytes: &[u8]) {
-        // `push` checked the length, which is at most `MAX_KEY_BYTES`.
-        let [low, high] = (bytes.len() as u16).to_le_bytes();
-        self.bytes.extend_from_slice(&[tag, low, high]);
-        self.bytes.extend_from_slice(bytes);
     }
 }
 
@@ -388,6 +363,38 @@ pub enum KeyError {
         /// The type of the schema's key.
         expected: KeyType,
     },
+}
+
+/// Appends a part to the key that begins at `start` of `bytes`.
+#[inline]
+pub(crate) fn push_part(bytes: &mut Vec<u8>, start: usize, part: KeyPart<'_>) -> Result<(), KeyError> {
+    let part_bytes = match part {
+        KeyPart::I64(_) => I64_BYTES,
+        KeyPart::String(text) => PREFIX_BYTES.saturating_add(text.len()),
+        KeyPart::Bytes(bytes) => PREFIX_BYTES.saturating_add(bytes.len()),
+    };
+    let key_bytes = (bytes.len() - start).saturating_add(part_bytes);
+    if key_bytes > MAX_KEY_BYTES {
+        return Err(KeyError::TooLong { key_bytes });
+    }
+    match part {
+        KeyPart::I64(value) => {
+            let mut part = [TAG_I64; I64_BYTES];
+            part[1..].copy_from_slice(&value.to_le_bytes());
+            bytes.extend_from_slice(&part);
+        }
+        KeyPart::String(text) => push_prefixed(bytes, TAG_STRING, text.as_bytes()),
+        KeyPart::Bytes(value) => push_prefixed(bytes, TAG_BYTES, value),
+    }
+    Ok(())
+}
+
+#[inline]
+fn push_prefixed(bytes: &mut Vec<u8>, tag: u8, value: &[u8]) {
+    // `push_part` checked the length, which is at most `MAX_KEY_BYTES`.
+    let [low, high] = (value.len() as u16).to_le_bytes();
+    bytes.extend_from_slice(&[tag, low, high]);
+    bytes.extend_from_slice(value);
 }
 
 /// Not inlined, so that the hash of one integer is.

@@ -217,6 +217,12 @@ impl<'a> Lookup<'a> {
         None
     }
 
+    /// Asks for what says whether a key is at home.
+    #[inline]
+    pub(crate) fn prefetch_home(self, key: KeyRef<'_>) {
+        self.prefetch_head(self.index.slots(key.hash()).home);
+    }
+
     /// Asks for what says whether a row is a key's.
     #[inline]
     fn prefetch_head(self, slot: u32) {

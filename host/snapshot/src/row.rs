@@ -77,11 +77,29 @@ impl<'a> Row<'a> {
         f64::from_bits(self.word(feature, ColumnType::F64))
     }
 
+    /// Whether none of these features is null, whatever their types.
+    #[inline]
+    pub fn are_present(&self, features: Range<usize>) -> bool {
+        self.snapshot.layout.are_present(self.bytes, features)
+    }
+
     /// The f64s of features one after the other in the schema, all of this type, as they lie in the row: one check for all of
     /// them. 0.0 where one is null.
     #[inline]
     pub fn f64s(&self, features: Range<usize>) -> &'a [f64] {
-        self.snapshot.layout.f64s(self.bytes, features)
+        self.snapshot.layout.run(self.bytes, features, ColumnType::F64)
+    }
+
+    /// The f32s of features one after the other in the schema: see [`f64s`](Self::f64s).
+    #[inline]
+    pub fn f32s(&self, features: Range<usize>) -> &'a [f32] {
+        self.snapshot.layout.run(self.bytes, features, ColumnType::F32)
+    }
+
+    /// The i64s of features one after the other in the schema: see [`f64s`](Self::f64s). 0 where one is null.
+    #[inline]
+    pub fn i64s(&self, features: Range<usize>) -> &'a [i64] {
+        self.snapshot.layout.run(self.bytes, features, ColumnType::I64)
     }
 
     /// The f32; 0.0 where it is null.

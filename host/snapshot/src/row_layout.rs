@@ -193,6 +193,36 @@ impl RowLayout {
         byte.is_some_and(|byte| byte >> (feature % 8) & 1 == 1)
     }
 
+    /// Whether none of these features is null.
+    #[inline]
+    pub(crate) fn are_present(&self, row: &[u8], features: Range<usize>) -> bool {
+        if features.is_empty() {
+            return true;
+        }
+        assert!(
+            features.end <= self.slots.len(),
+            "feature {} of {}",
+            features.end,
+            self.slots.len()
+        );
+        let start = self.flags_offset() + 1;
+        let last = features.end - 1;
+        let Some(bytes) = row.get(start + features.start / 8..=start + last / 8) else {
+            return false;
+        };
+        // The bits outside of the range are taken for set.
+        let below = !(u8::MAX << (features.start % 8));
+        let above = !(u8::MAX >> (7 - last % 8));
+        match bytes {
+            [byte] => byte | below | above == u8::MAX,
+            [first, between @ .., last] => {
+                let all = between.iter().fold(u8::MAX, |all, byte| all & byte);
+                all & (first | below) & (last | above) == u8::MAX
+            }
+            [] => false,
+        }
+    }
+
     /// The 8 bytes of a value of this type.
     #[inline]
     pub(crate) fn word(&self, row: &[u8], feature: usize, column_type: ColumnType) -> u64 {
@@ -227,16 +257,21 @@ impl RowLayout {
         bytemuck::try_cast_slice(self.slot_bytes(row, feature)).unwrap_or(&[])
     }
 
-    /// The values of features that are all f64s.
+    /// The values of features side by side that are all of this type; `T` is as wide.
     #[inline]
-    pub(crate) fn f64s<'a>(&self, row: &'a [u8], features: Range<usize>) -> &'a [f64] {
+    pub(crate) fn run<'a, T: bytemuck::AnyBitPattern>(
+        &self,
+        row: &'a [u8],
+        features: Range<usize>,
+        column_type: ColumnType,
+    ) -> &'a [T] {
         if features.is_empty() {
             return &[];
         }
-        let offset = self.offset_of(features.start, ColumnType::F64);
+        let offset = self.offset_of(features.start, column_type);
         let run_end = self.slots[features.start].run_end;
-        assert!(features.end <= run_end, "feature {run_end} is no f64");
-        let bytes = row.get(offset..offset + 8 * features.len()).unwrap_or(&[]);
+        assert!(features.end <= run_end, "feature {run_end} is no {column_type}");
+        let bytes = row.get(offset..offset + size_of::<T>() * features.len()).unwrap_or(&[]);
         bytemuck::try_cast_slice(bytes).unwrap_or(&[])
     }
 

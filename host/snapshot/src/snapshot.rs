@@ -150,6 +150,22 @@ impl Snapshot {
         Lookup::new(self).find_many(keys, rows);
     }
 
+    /// The same, into as many `rows` as there are keys.
+    ///
+    /// # Panics
+    /// The lengths differ.
+    pub fn get_into(&self, keys: &[KeyRef<'_>], rows: &mut [Option<RowIndex>]) {
+        assert!(keys.len() == rows.len(), "{} keys for {} rows", keys.len(), rows.len());
+        Lookup::new(self).find_many(keys, rows);
+    }
+
+    /// Asks for the place where the row of a key most likely is, and waits for nothing: lookups in several snapshots overlap
+    /// where all their keys are asked for first. A few dozen at a time, for the nearest cache holds no more.
+    #[inline]
+    pub fn prefetch(&self, key: KeyRef<'_>) {
+        Lookup::new(self).prefetch_home(key);
+    }
+
     /// The row of an index that this snapshot gave.
     ///
     /// # Panics

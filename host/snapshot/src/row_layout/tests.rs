@@ -22,6 +22,11 @@ fn values_are_placed_by_alignment_then_in_order() {
     assert_eq!((layout.used_bytes, layout.row_bytes()), (58, 64));
 }
 
+/// The f64s of features.
+fn f64s<'a>(layout: &RowLayout, row: &'a [u8], features: Range<usize>) -> &'a [f64] {
+    layout.run(row, features, ColumnType::F64)
+}
+
 #[test]
 fn f64s_are_read_together_up_to_another_type() {
     use ColumnType::{Bool, F64, I64};
@@ -33,14 +38,37 @@ fn f64s_are_read_together_up_to_another_type() {
     for (feature, value) in [(0, 0.5), (1, 1.5), (3, 3.5), (5, 5.5)] {
         assert!(layout.put_value(&mut row, &mut Vec::new(), feature, &Value::F64(value)));
     }
-    assert_eq!(layout.f64s(&row, 0..2), [0.5, 1.5]);
-    assert_eq!(layout.f64s(&row, 1..2), [1.5]);
-    assert_eq!(layout.f64s(&row, 3..4), [3.5]);
-    assert_eq!(layout.f64s(&row, 5..6), [5.5]);
-    assert_eq!(layout.f64s(&row, 9..9), [0.0; 0]);
+    assert_eq!(f64s(&layout, &row, 0..2), [0.5, 1.5]);
+    assert_eq!(f64s(&layout, &row, 1..2), [1.5]);
+    assert_eq!(f64s(&layout, &row, 3..4), [3.5]);
+    assert_eq!(f64s(&layout, &row, 5..6), [5.5]);
+    assert_eq!(f64s(&layout, &row, 9..9), [0.0; 0]);
     for wrong in [0..3, 1..4, 2..3, 3..5, 4..6, 5..7, 6..7] {
-        let read = std::panic::catch_unwind(|| layout.f64s(&row, wrong.clone()).len());
+        let read = std::panic::catch_unwind(|| f64s(&layout, &row, wrong.clone()).len());
         assert!(read.is_err(), "{wrong:?}");
+    }
+}
+
+/// Every range of features, against one look at each.
+#[test]
+fn features_are_present_together_if_each_is() {
+    let layout = layout(&[ColumnType::Bool; 27]);
+    for missing in (0..27)
+        .map(|missing| vec![missing])
+        .chain([vec![], vec![3, 25], vec![8, 15, 16]])
+    {
+        let mut row = vec![0; layout.row_bytes()];
+        for feature in (0..27).filter(|feature| !missing.contains(feature)) {
+            assert!(layout.put_value(&mut row, &mut Vec::new(), feature, &Value::Bool(true)));
+        }
+        for (start, end) in (0..=27).flat_map(|start| (start..=27).map(move |end| (start, end))) {
+            let each = (start..end).all(|feature| layout.is_present(&row, feature));
+            assert_eq!(
+                layout.are_present(&row, start..end),
+                each,
+                "{start}..{end} without {missing:?}"
+            );
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::header::{HEADER_BYTES, Section, u64_at};
 use crate::output::MAX_GROUP_BYTES;
 use crate::writer::Rows;
 use crate::{
-    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyRef, KeyType, OpenError, Snapshot, SnapshotSchema,
-    Status, Ttl, WriteError, WriteOptions,
+    EntityKey, EntityKeys, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyRef, KeyType, OpenError, Snapshot,
+    SnapshotSchema, Status, Ttl, WriteError, WriteOptions,
 };
 
 /// A row to be pushed: key, event time, known-at, values.
@@ -222,6 +222,28 @@ fn a_key_of_other_types_is_not_found() {
 }
 
 /// No two keys of one hash are at hand, so another key is looked for in the slots of a stored one.
+#[test]
+fn a_key_of_no_parts_is_not_found() {
+    let rows: Vec<Pushed<'_>> = (0..100).map(|n| (id(n), 0, None, vec![Value::F64(0.5)])).collect();
+    let schema = SnapshotSchema {
+        view: "one".to_owned(),
+        key: vec![KeyColumn::new("id", KeyType::I64)],
+        features: vec![FeatureColumn::new("f", ColumnType::F64)],
+        ttl: None,
+    };
+    let (bytes, _) = build(WriteOptions::new(schema, EventTime(1)), &rows).unwrap();
+    let snapshot = open(&bytes).unwrap();
+    let mut keys = EntityKeys::default();
+    keys.push_missing();
+    keys.push([KeyPart::I64(3)]).unwrap();
+    let keys = [keys.get(0), keys.get(1)];
+    keys.into_iter().for_each(|key| snapshot.prefetch(key));
+    let mut found = [None; 2];
+    snapshot.get_into(&keys, &mut found);
+    assert_eq!(found, [None, snapshot.get(keys[1]).map(|row| row.index())]);
+    assert!(snapshot.get(keys[0]).is_none() && found[1].is_some());
+}
+
 #[test]
 fn a_hash_without_its_key_is_not_a_hit() {
     let snapshot = open(&small_file()).unwrap();

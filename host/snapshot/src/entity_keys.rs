@@ -1,0 +1,73 @@
+use crate::key::push_part;
+use crate::{KeyError, KeyPart, KeyRef};
+
+/// Many entity keys one behind the other in one piece of memory, which is kept when they are dropped: the keys of a request.
+///
+/// ```
+/// use unskew_snapshot::{EntityKeys, KeyPart};
+///
+/// let mut keys = EntityKeys::default();
+/// keys.push([KeyPart::I64(7), KeyPart::String("de")]).unwrap();
+/// keys.push_missing();
+/// assert_eq!(keys.len(), 2);
+/// assert_eq!(keys.get(0).to_string(), r#"(7, "de")"#);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct EntityKeys {
+    bytes: Vec<u8>,
+    /// Where each key ends.
+    ends: Vec<usize>,
+}
+
+impl EntityKeys {
+    /// Drops the keys and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Appends the key of these parts. Allocates only when there are more bytes than ever before.
+    ///
+    /// # Errors
+    /// The key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES). It was not appended.
+    #[inline]
+    pub fn push<'p>(&mut self, parts: impl IntoIterator<Item = KeyPart<'p>>) -> Result<(), KeyError> {
+        let start = self.bytes.len();
+        for part in parts {
+            if let Err(error) = push_part(&mut self.bytes, start, part) {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
+        }
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// Appends a key of which a part is missing: a key of no parts, which no snapshot holds.
+    pub fn push_missing(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
+
+    /// A key.
+    ///
+    /// # Panics
+    /// There are not so many.
+    #[inline]
+    pub fn get(&self, index: usize) -> KeyRef<'_> {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        KeyRef::from_verified(&self.bytes[start..self.ends[index]])
+    }
+}
+
+#[cfg(test)]
+mod tests;
