@@ -113,6 +113,9 @@ impl fmt::Display for EntityKey {
 pub struct KeyRef<'a>(&'a [u8]);
 
 impl<'a> KeyRef<'a> {
+    /// A key of no parts, which no snapshot holds: what fills an array of keys before they are known.
+    pub const EMPTY: Self = Self(&[]);
+
     /// The key of an encoding, which was perhaps stored elsewhere.
     ///
     /// # Errors

@@ -77,6 +77,12 @@ impl<'a> Row<'a> {
         f64::from_bits(self.word(feature, ColumnType::F64))
     }
 
+    /// A bit for each of the 64 features from `64 * word` on that is null, the lowest bit for the first.
+    #[inline]
+    pub fn null_bits(&self, word: usize) -> u64 {
+        self.snapshot.layout.null_bits(self.bytes, word)
+    }
+
     /// Whether none of these features is null, whatever their types.
     #[inline]
     pub fn are_present(&self, features: Range<usize>) -> bool {

@@ -193,6 +193,25 @@ impl RowLayout {
         byte.is_some_and(|byte| byte >> (feature % 8) & 1 == 1)
     }
 
+    /// A bit for each of the 64 features from `64 * word` on that is null.
+    #[inline]
+    pub(crate) fn null_bits(&self, row: &[u8], word: usize) -> u64 {
+        let start = self.flags_offset() + 1 + 8 * word;
+        let present = match row.get(start..).and_then(|bytes| bytes.first_chunk()) {
+            Some(bytes) => u64::from_le_bytes(*bytes),
+            // A row may end within the word.
+            None => {
+                let rest = row.get(start..).unwrap_or(&[]).iter();
+                rest.rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+            }
+        };
+        match self.slots.len().saturating_sub(64 * word) {
+            0 => 0,
+            count @ 1..64 => !present & ((1 << count) - 1),
+            _ => !present,
+        }
+    }
+
     /// Whether none of these features is null.
     #[inline]
     pub(crate) fn are_present(&self, row: &[u8], features: Range<usize>) -> bool {

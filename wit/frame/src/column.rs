@@ -248,6 +248,25 @@ impl Column {
         }
     }
 
+    /// Becomes `other`, in the memory that this column has.
+    ///
+    /// # Panics
+    /// If the types differ.
+    pub fn copy_from(&mut self, other: &Self) {
+        assert!(
+            self.column_type == other.column_type,
+            "a column of {} was copied to one of {}",
+            other.column_type,
+            self.column_type
+        );
+        self.rows = other.rows;
+        self.nulls = other.nulls;
+        self.scalar = other.scalar;
+        self.validity.clone_from(&other.validity);
+        self.words.clone_from(&other.words);
+        self.bytes.clone_from(&other.bytes);
+    }
+
     pub(crate) fn validity(&self) -> &[u64] {
         &self.validity
     }

@@ -37,6 +37,27 @@ impl<'a> ColumnView<'a> {
         self.validity.is_empty()
     }
 
+    /// The f64s of all stored rows, one for a scalar; 0.0 where one is missing.
+    #[inline]
+    pub fn f64s(&self) -> &'a [f64] {
+        self.expect(ColumnType::F64);
+        bytemuck::cast_slice(self.words)
+    }
+
+    /// The f32s of all stored rows, perhaps with one more; 0.0 where one is missing.
+    #[inline]
+    pub fn f32s(&self) -> &'a [f32] {
+        self.expect(ColumnType::F32);
+        bytemuck::cast_slice(self.words)
+    }
+
+    /// The i64s of all stored rows, one for a scalar; 0 where one is missing.
+    #[inline]
+    pub fn i64s(&self) -> &'a [i64] {
+        self.expect(ColumnType::I64);
+        bytemuck::cast_slice(self.words)
+    }
+
     /// Whether row `row` has a value.
     #[inline]
     pub fn is_present(&self, row: usize) -> bool {

@@ -73,6 +73,24 @@ fn features_are_present_together_if_each_is() {
 }
 
 #[test]
+fn null_bits_are_those_of_the_features_that_are_null() {
+    for count in [1, 7, 27, 63, 64, 65, 130] {
+        let layout = layout(&vec![ColumnType::Bool; count]);
+        let mut row = vec![0; layout.row_bytes()];
+        let is_null = |feature: usize| feature % 5 == 2 || feature == 64;
+        for feature in (0..count).filter(|feature| !is_null(*feature)) {
+            assert!(layout.put_value(&mut row, &mut Vec::new(), feature, &Value::Bool(true)));
+        }
+        for word in 0..4 {
+            let expected = (64 * word..count.min(64 * word + 64))
+                .filter(|feature| is_null(*feature))
+                .fold(0_u64, |bits, feature| bits | 1 << (feature % 64));
+            assert_eq!(layout.null_bits(&row, word), expected, "word {word} of {count}");
+        }
+    }
+}
+
+#[test]
 fn presence_takes_a_byte_for_8_features() {
     for (features, row_bytes) in [(0, 24), (1, 32), (48, 24 + 48), (49, 32 + 56), (112, 32 + 112)] {
         assert_eq!(

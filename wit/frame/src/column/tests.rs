@@ -41,6 +41,25 @@ proptest! {
     }
 
     #[test]
+    fn a_copy_in_used_memory_is_the_column((before, source) in (twin(70), twin(130))) {
+        let mut copy = Column::new(source.column_type);
+        if before.column_type == source.column_type {
+            copy = before.column();
+        }
+        copy.copy_from(&source.column());
+        prop_assert_eq!(&copy, &source.column());
+        let view = copy.view();
+        for (row, value) in source.values.iter().enumerate() {
+            match value.as_ref().map(Owned::value) {
+                Some(Value::F64(value)) => prop_assert_eq!(view.f64s()[row].to_bits(), crate::canonical_f64(value).to_bits()),
+                Some(Value::F32(value)) => prop_assert_eq!(view.f32s()[row].to_bits(), crate::canonical_f32(value).to_bits()),
+                Some(Value::I64(value)) => prop_assert_eq!(view.i64s()[row], value),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
     fn extend_from_is_pushing_row_by_row(
         (source, start, len, again) in twin(200).prop_flat_map(|twin| (Just(twin), 0_usize..200, 0_usize..200, 0_usize..200))
     ) {
