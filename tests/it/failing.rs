@@ -107,6 +107,23 @@ fn a_trap_costs_a_request_its_own_features() {
         };
         assert_eq!((step.as_str(), *error), ("once", CallError::Trap));
     }
+    let metrics = host.metrics();
+    let service = metrics.services.iter().find(|service| service.service == "model");
+    let service = service.expect("it was evaluated");
+    let failures: Vec<_> = service
+        .calls
+        .iter()
+        .map(|call| (call.step.as_str(), call.failures))
+        .collect();
+    assert_eq!(
+        failures,
+        [("history", [0; 5]), ("once", [3, 0, 0, 0, 0]), ("twice", [0; 5])]
+    );
+    let failed = service
+        .features
+        .iter()
+        .map(|feature| feature.missing[Status::Failed as usize]);
+    assert_eq!(failed.collect::<Vec<u64>>(), [0, 3, 3, 0]);
 }
 
 #[test]

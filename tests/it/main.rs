@@ -5,6 +5,8 @@ mod fraud;
 mod host;
 mod hostile;
 mod log;
+mod matrix;
+mod metrics;
 mod operate;
 mod parity;
 mod refused;

@@ -144,6 +144,7 @@ fn crates_stand_on_those_below_them() {
             "parquet",
             "tokio",
             "clap",
+            "prometheus*",
             "wit-component",
             "wit-parser",
             "wat",
@@ -153,6 +154,20 @@ fn crates_stand_on_those_below_them() {
     assert_without(
         "unskew-guest",
         &["wasmtime*", "unskew", "unskew-snapshot", "serde", "rkyv"],
+    );
+
+    // Beside the layers: what a serving process may add to the host.
+    assert_without(
+        "unskew-metrics",
+        &[
+            "unskew-registry",
+            "unskew-batch",
+            "unskew-cli",
+            "cranelift-codegen*",
+            "arrow*",
+            "tokio",
+            "clap",
+        ],
     );
 
     // Each may stand on those before it.
@@ -203,10 +218,15 @@ fn batch_and_serving_enter_components_through_one_function() {
 
 #[test]
 fn time_is_an_argument() {
-    // host.rs waits for a first generation, by the monotonic clock.
+    // host.rs waits for a first generation, by the monotonic clock; what is counted has durations, and a scrape an age: no
+    // value of a feature depends on either.
     assert_eq!(
         library_files_with(&["Instant", "SystemTime", "UNIX_EPOCH"]),
-        ["host/serve/src/host.rs"]
+        [
+            "host/metrics/src/lib.rs",
+            "host/serve/src/host.rs",
+            "host/serve/src/metrics/stopwatch.rs"
+        ]
     );
 }
 

@@ -7,6 +7,7 @@ use unskew_snapshot::{EntityKey, KeyPart, Status};
 use crate::instance::{CallError, CallLimits, Instance};
 use crate::module::{InstantiateError, Module};
 use crate::plan::{Plan, TransformStep, ViewStep};
+use crate::recycle::recycle;
 
 /// The instances of a plan's modules, for one thread.
 #[derive(Debug)]
@@ -66,7 +67,8 @@ pub struct Evaluation {
     pub failures: Vec<EvaluateError>,
     /// Per slot, whether what fills it failed.
     failed: Vec<bool>,
-    scratch: Vec<Column>,
+    /// Empty between calls: only its memory is kept.
+    inputs: Vec<&'static Column>,
 }
 
 impl Evaluation {
@@ -78,7 +80,7 @@ impl Evaluation {
             rows: 0,
             failures: Vec::new(),
             failed: vec![false; plan.slots.len()],
-            scratch: Vec::new(),
+            inputs: Vec::new(),
         }
     }
 
@@ -121,9 +123,15 @@ impl Evaluation {
         Ok(())
     }
 
-    /// The same, but a transform that fails leaves its outputs missing, and those that read them go on where they may.
-    pub fn run_transforms_that_can(&mut self, plan: &Plan, instances: &mut Instances) {
-        for (step, instance) in plan.transforms.iter().zip(&mut instances.transforms) {
+    /// The same, but a transform that fails leaves its outputs missing, and those that read them go on where they may. Tells
+    /// `ran` after each which it was.
+    pub(crate) fn run_transforms_that_can(
+        &mut self,
+        plan: &Plan,
+        instances: &mut Instances,
+        mut ran: impl FnMut(usize),
+    ) {
+        for (index, (step, instance)) in plan.transforms.iter().zip(&mut instances.transforms).enumerate() {
             // A slot that is always present may be the input of a transform that takes no missing value.
             let is_starved = |slot: &usize| self.failed[*slot] && !plan.slots[*slot].nullable;
             if step.inputs.iter().any(is_starved) {
@@ -131,7 +139,13 @@ impl Evaluation {
             } else if let Err(error) = self.run_transform(step, instance) {
                 self.fail(step.outputs.clone(), EvaluateError::call(&step.name, instance, error));
             }
+            ran(index);
         }
+    }
+
+    /// What became of all values of a slot, where that has nothing to do with rows.
+    pub(crate) fn fate(&self, slot: usize) -> Option<Status> {
+        self.failed[slot].then_some(Status::Failed)
     }
 
     /// Leaves the slots of a step that failed missing, and keeps its error.
@@ -150,13 +164,12 @@ impl Evaluation {
     }
 
     fn run_transform(&mut self, step: &TransformStep, instance: &mut Instance) -> Result<(), CallError> {
-        self.scratch.clear();
-        self.scratch.extend(self.columns.drain(step.outputs.clone()));
         // The inputs of a transform lie before its outputs.
-        let inputs: Vec<&Column> = step.inputs.iter().map(|slot| &self.columns[*slot]).collect();
-        let result = instance.apply(&inputs, self.rows, &mut self.scratch);
-        self.columns
-            .splice(step.outputs.start..step.outputs.start, self.scratch.drain(..));
+        let (before, from_outputs) = self.columns.split_at_mut(step.outputs.start);
+        let mut inputs = recycle(std::mem::take(&mut self.inputs));
+        inputs.extend(step.inputs.iter().map(|slot| &before[*slot]));
+        let result = instance.apply(&inputs, self.rows, &mut from_outputs[..step.outputs.len()]);
+        self.inputs = recycle(inputs);
         result
     }
 
@@ -167,6 +180,12 @@ impl Evaluation {
 
     /// What became of a feature in a row.
     pub fn status(&self, plan: &Plan, row: usize, feature: usize) -> Status {
+        let column = &self.columns[plan.features[feature].slot];
+        self.status_of(plan, row, feature, column.view().is_present(row))
+    }
+
+    /// The same of a value that is there or not, wherever it is read from.
+    pub(crate) fn status_of(&self, plan: &Plan, row: usize, feature: usize, is_present: bool) -> Status {
         let step = &plan.features[feature];
         if self.failed[step.slot] {
             return Status::Failed;
@@ -177,7 +196,7 @@ impl Evaluation {
             Some(statuses) => statuses.get(row).copied().unwrap_or(Status::NotFound),
         };
         match found {
-            Status::Present if !self.columns[step.slot].view().is_present(row) => Status::Null,
+            Status::Present if !is_present => Status::Null,
             found => found,
         }
     }

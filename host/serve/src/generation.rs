@@ -27,7 +27,8 @@ pub(crate) struct Generation {
     pub modules: BTreeMap<String, Module>,
     /// By view, whether a service reads it or not.
     pub snapshots: BTreeMap<String, ServedSnapshot>,
-    pub services: BTreeMap<String, ServedService>,
+    /// In the order of the catalog.
+    pub services: Vec<ServedService>,
     /// Calls that failed lately: halved every second.
     pub failures: AtomicU32,
 }
@@ -123,6 +124,12 @@ impl Generation {
         manifest_fits(store, &store.manifest(number)?, resident, options.memory_bytes)
     }
 
+    /// A service, and its place among the services.
+    pub fn service(&self, name: &str) -> Option<(usize, &ServedService)> {
+        let mut services = self.services.iter().enumerate();
+        services.find(|(_, served)| served.plan.service == name)
+    }
+
     /// Loads and checks everything that a generation names and that is not `resident`: digests, native code, snapshots, that
     /// they fit together, and that instances can be made, of which there are as many as `sessions`.
     pub fn load(
@@ -167,7 +174,7 @@ impl Generation {
             );
         }
         let descriptors = descriptors(&modules);
-        let mut services = BTreeMap::new();
+        let mut services = Vec::new();
         for service in &manifest.catalog.services {
             let plan = Arc::new(Plan::resolve(&manifest.catalog, &service.name, &descriptors)?);
             let views = plan
@@ -177,12 +184,20 @@ impl Generation {
                 .collect::<Result<_, _>>()?;
             // One at least, which shows that it can be done.
             let prepared = ArrayQueue::new(sessions.max(1));
-            while !prepared.is_full() {
-                // Full is what the loop ends with.
-                let _ = prepared.push(Prepared::new(number, &plan, &modules, options.limits)?);
-            }
             let served = ServedService { plan, views, prepared };
-            services.insert(service.name.clone(), served);
+            while !served.prepared.is_full() {
+                // Full is what the loop ends with.
+                let prepared = Prepared::new(
+                    number,
+                    services.len(),
+                    &served,
+                    &modules,
+                    options.limits,
+                    &options.metrics,
+                )?;
+                let _ = served.prepared.push(prepared);
+            }
+            services.push(served);
         }
         Ok(Self {
             number,

@@ -13,6 +13,7 @@ use crate::generation::{ActivateError, Generation, Resident};
 use crate::health::{Failure, Health};
 use crate::housekeeping::Housekeeper;
 use crate::instance::CallLimits;
+use crate::metrics::{Metrics, Registry, SnapshotMetrics, Stopwatch, SwapOutcome};
 use crate::quarantine::Quarantine;
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -46,6 +47,8 @@ pub(crate) struct LoadOptions {
     pub memory_bytes: Option<u64>,
     pub kept_generations: usize,
     pub max_failures: u32,
+    /// Where sessions count.
+    pub metrics: Arc<Registry>,
 }
 
 #[derive(Debug, Default)]
@@ -132,7 +135,16 @@ impl Generations {
 
     pub fn refresh(&self) -> Result<Refresh, ActivateError> {
         let _loading = lock(&self.loading);
+        let mut watch = Stopwatch::start();
         let refreshed = self.try_refresh();
+        let outcome = match &refreshed {
+            Ok(Refresh::Activated(_)) => Some(SwapOutcome::Activated),
+            Ok(Refresh::Unchanged | Refresh::Held(_)) => None,
+            Err(_) => Some(SwapOutcome::Failed),
+        };
+        if let Some(outcome) = outcome {
+            self.metrics().count_swap(outcome, watch.lap());
+        }
         let mut state = lock(&self.state);
         match &refreshed {
             Ok(Refresh::Held(_)) => {}
@@ -177,6 +189,7 @@ impl Generations {
     /// Serves `number`, from the store if it is not mapped, until [`unpin`](Self::unpin).
     pub fn pin(&self, number: u64) -> Result<(), ActivateError> {
         let _loading = lock(&self.loading);
+        let mut watch = Stopwatch::start();
         let revoked = ActivateError::Revoked { generation: number };
         if lock(&self.state).revoked.contains(&number) {
             return Err(revoked);
@@ -196,6 +209,7 @@ impl Generations {
             state.call_failure = None;
         }
         state.pinned = Some(number);
+        self.metrics().count_swap(SwapOutcome::Pinned, watch.lap());
         Ok(())
     }
 
@@ -205,9 +219,11 @@ impl Generations {
 
     /// Serves the generation before, which is still mapped, and stays there.
     pub fn rollback(&self) -> Result<u64, ActivateError> {
+        let mut watch = Stopwatch::start();
         let mut state = lock(&self.state);
         let number = self.switch_back(&mut state)?;
         state.pinned = Some(number);
+        self.metrics().count_swap(SwapOutcome::RolledBack, watch.lap());
         Ok(number)
     }
 
@@ -222,7 +238,9 @@ impl Generations {
             state.pinned = None;
         }
         if self.current.load().number == number {
+            let mut watch = Stopwatch::start();
             self.switch_back(&mut state)?;
+            self.metrics().count_swap(SwapOutcome::RolledBack, watch.lap());
         }
         Ok(())
     }
@@ -247,11 +265,13 @@ impl Generations {
             return;
         }
         let failed = format!("calls fail in it: {last_failure}");
+        let mut watch = Stopwatch::start();
         let message = if state.pinned == Some(number) {
             format!("{failed}; it is pinned, so it is served all the same")
         } else if self.switch_back(&mut state).is_err() {
             format!("{failed}; no generation before it is in memory, so it is served all the same")
         } else {
+            self.metrics().count_swap(SwapOutcome::Quarantined, watch.lap());
             let seconds = state.quarantined.entry(number).or_default().strike();
             format!("{failed}; it is tried again in {seconds} s")
         };
@@ -298,6 +318,34 @@ impl Generations {
             resident: resident.map(|generation| generation.number).collect(),
             failure: state.failure.as_ref().or(state.call_failure.as_ref()).cloned(),
             swaps: state.swaps,
+        }
+    }
+
+    /// The counters of sessions.
+    pub fn metrics(&self) -> &Arc<Registry> {
+        &self.options.metrics
+    }
+
+    /// What is counted, and what is served now.
+    pub fn read_metrics(&self) -> Metrics {
+        let health = self.health();
+        let current = self.current.load_full();
+        let snapshots = current.snapshots.iter().map(|(view, served)| SnapshotMetrics {
+            view: view.clone(),
+            watermark: served.snapshot.meta().watermark,
+            rows: served.snapshot.len() as u64,
+        });
+        Metrics {
+            generation: current.number,
+            latest_generation: health.latest_seen,
+            resident_generations: health.resident.len(),
+            mapped_bytes: health.mapped_bytes,
+            quarantined_generations: health.quarantined.len(),
+            sessions: self.sessions.load(Ordering::Relaxed),
+            snapshots: snapshots.collect(),
+            swaps: self.metrics().swaps(),
+            services: self.metrics().services(),
+            lookups: self.metrics().lookups(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::generation::ActivateError;
 use crate::generations::{Generations, LoadOptions, Refresh};
 use crate::health::Health;
 use crate::instance::CallLimits;
+use crate::metrics::{Metrics, Registry};
 use crate::request::{MAX_CANDIDATES, Service};
 use crate::runtime::Runtime;
 use crate::session::Session;
@@ -94,6 +95,7 @@ impl Host {
             memory_bytes: options.memory_bytes,
             kept_generations: options.kept_generations,
             max_failures: options.max_failures.max(1),
+            metrics: Arc::new(Registry::new()),
         };
         let root = store.root().to_owned();
         let generations = Arc::new(Generations::open(runtime, store, load_options, number)?);
@@ -178,10 +180,16 @@ impl Host {
         self.shared.generations.health()
     }
 
+    /// What was counted since the host was opened, and what it is like now. For a scrape: adds up the counters of all
+    /// sessions, which go on counting, and allocates.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.generations.read_metrics()
+    }
+
     /// A service of the generation that is served; none if it has no such service.
     pub fn service(&self, name: &str) -> Option<Service> {
         let current = self.shared.generations.current.load();
-        current.services.get(name).map(|service| Service {
+        current.service(name).map(|(_, service)| Service {
             plan: Arc::clone(&service.plan),
         })
     }

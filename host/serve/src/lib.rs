@@ -3,6 +3,7 @@
 //! - [`Host`], [`Health`]: a store's current generation, served to any number of threads; pinned, rolled back, revoked
 //! - [`Service`], [`Request`]: what a caller resolves once, and fills for every request
 //! - [`Session`], [`Features`]: one thread's instances, and what they computed
+//! - [`Metrics`]: what is counted
 //! - [`Plan`], [`Evaluation`], [`Instance`]: the path that batch and serving share
 //! - [`Runtime`], [`Module`], [`Descriptor`]: components, loaded
 //! - [`Store`], [`Manifest`], [`catalog`]: what is published
@@ -39,9 +40,22 @@
 //! failing one again later; without one before, or pinned, it goes on and says so in [`Host::health`].
 //!
 //! # Costs
-//! [`Session::evaluate`] makes one call per transform for all candidates, and one read per aggregate view. A session that is
-//! newer than its generation, or follows a rollback, makes its instances at its first request: tens of microseconds each. It
-//! still allocates in the steady state. [`Session::lookup`] costs a memory miss and a comparison of the view's name.
+//! [`Session::evaluate`] looks up all keys of a request together, in all views, so that their memory misses overlap; makes one
+//! call per transform for all candidates, and one read per aggregate view. Features that only the model reads are not copied
+//! but into its matrix: [`Features::write_f32`] and its like read the rows of the snapshots where they lie, neighbours in row
+//! and model at once, so list a view's features one behind the other and in the order of its definition where you can. Until
+//! the [`Features`] are dropped the generation stays in memory.
+//!
+//! In the steady state neither allocates, takes a lock or makes a system call, but what calling a module costs: a list of its
+//! results, once a call. A session that is newer than its generation, or follows a rollback, makes its instances at its first
+//! request: tens of microseconds each. [`Session::lookup`] costs a memory miss and a comparison of the view's name.
+//! `cargo xtask bench request` measures whole requests against the same by hand.
+//!
+//! # Metrics
+//! [`Host::metrics`] says what was counted: lookups by result, missing values by feature and reason, failed calls by kind,
+//! changes of the generation, and durations. It is always on. Each session counts in memory that it alone writes, with
+//! plain loads and stores; one request in 64 reads the clock, for histograms alone. The crate `unskew-metrics` shows them to
+//! Prometheus.
 //!
 //! # Limits
 //! A call runs for 20 ms and in 4 MiB unless [`HostOptions::limits`] says otherwise; a request has at most
@@ -56,6 +70,7 @@ mod descriptor;
 mod digest;
 mod engine;
 mod evaluation;
+mod features;
 mod generation;
 mod generations;
 mod health;
@@ -63,9 +78,13 @@ mod host;
 mod housekeeping;
 mod instance;
 mod load;
+mod lookups;
+mod matrix;
+pub mod metrics;
 mod module;
 mod plan;
 mod quarantine;
+mod recycle;
 mod request;
 mod runtime;
 mod session;
@@ -79,16 +98,18 @@ pub use descriptor::{Aggregation, ColumnDescriptor, Descriptor, Kind, Window};
 pub use digest::{Digest, ParseDigestError};
 pub use engine::{EngineError, NAN_CANONICALIZATION, TARGET, config, engine, settings, settings_digest};
 pub use evaluation::{EvaluateError, Evaluation, Instances};
+pub use features::Features;
 pub use generation::{ActivateError, STATE_FEATURE};
 pub use generations::Refresh;
 pub use health::{Failure, Health};
 pub use host::{Host, HostOptions};
 pub use instance::{CallError, CallLimits, Instance, output_columns, state_column};
+pub use metrics::Metrics;
 pub use module::{DescribeError, InstantiateError, Module, descriptors};
 pub use plan::{FeatureStep, Plan, ResolveError, Slot, TransformStep, ViewRead, ViewStep};
 pub use request::{MAX_CANDIDATES, Request, RequestError, Service};
 pub use runtime::{ModuleError, Runtime, TICK};
-pub use session::{Features, LookupError, Session};
+pub use session::{LookupError, Session};
 pub use store::{MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 pub use unskew_frame::{Column, ColumnType, Value};
 pub use unskew_snapshot::{Backing, EntityKey, EventTime, KeyPart, KeyRef, Row, Status};

@@ -124,7 +124,7 @@ impl Request {
             if is_request && given.rows() == 0 {
                 column.push_null();
             } else {
-                column.extend_from(given.view(), 0..given.rows());
+                column.copy_from(given);
             }
             if column.null_count() > 0 && !field.nullable {
                 return Err(EvaluateError::MissingField {

@@ -1,45 +1,57 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use unskew_frame::{Column, Value};
-use unskew_snapshot::{EntityKey, EventTime, KeyRef, Row, RowIndex, Snapshot, Status};
+use unskew_frame::{Column, ColumnType};
+use unskew_snapshot::{KeyRef, Row};
 
 use crate::evaluation::{EvaluateError, Evaluation, Instances};
-use crate::generation::{ServedService, ServedView};
+use crate::features::Features;
+use crate::generation::{Generation, ServedService, ServedView};
 use crate::host::Shared;
 use crate::instance::{CallError, CallLimits, Instance, state_column};
+use crate::lookups::Lookups;
+use crate::matrix::Layout;
+use crate::metrics::{Counting, LookupCounters, Registry, SAMPLED, Stopwatch};
 use crate::module::{InstantiateError, Module};
-use crate::plan::{Plan, ViewRead, ViewStep};
+use crate::plan::{Plan, ViewRead};
+use crate::recycle::recycle;
 use crate::request::Request;
 
 /// What one thread evaluates with: instances and buffers, reused from request to request.
 #[derive(Debug)]
 pub struct Session {
     host: Arc<Shared>,
-    services: HashMap<String, Prepared>,
+    /// The services that were evaluated, each once.
+    services: Vec<Prepared>,
+    lookups: Arc<LookupCounters>,
 }
 
 /// A service of one generation, with the instances of a thread.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     generation: u64,
-    plan: Arc<Plan>,
+    /// Its place in the generation.
+    pub service: usize,
+    pub plan: Arc<Plan>,
+    /// The plan of the requests that were found to fit: this one's, or one with the same fields.
+    fitting: Arc<Plan>,
     instances: Instances,
-    evaluation: Evaluation,
-    lookup: Lookup,
+    pub evaluation: Evaluation,
+    pub lookups: Lookups,
+    pub layout: Layout,
+    states: States,
+    counters: Counting,
 }
 
-/// Buffers of a view's lookups.
+/// Buffers of the reading of aggregates.
 #[derive(Debug)]
-struct Lookup {
-    keys: Vec<EntityKey>,
-    /// Per row, the index in `keys`; none for a missing key.
-    key_rows: Vec<Option<usize>>,
-    found: Vec<Option<RowIndex>>,
+struct States {
     states: Column,
+    /// By query.
     state_index: Column,
-    outputs: Vec<Column>,
+    /// Empty between calls: only its memory is kept.
+    queries: Vec<&'static Column>,
 }
 
 impl Session {
@@ -47,8 +59,9 @@ impl Session {
         // Relaxed: a count that is a moment old makes an instance more or less.
         host.generations.sessions.fetch_add(1, Ordering::Relaxed);
         Self {
+            lookups: host.generations.metrics().lookup_counters(),
             host,
-            services: HashMap::new(),
+            services: Vec::new(),
         }
     }
 
@@ -56,8 +69,8 @@ impl Session {
     /// The whole request sees one generation.
     ///
     /// A transform or an aggregate that traps, runs past its deadline or gives nonsense takes nobody with it: its features are
-    /// missing, with [`Status::Failed`], and [`Features::failures`] says why. Transforms that read them go on where the plan
-    /// lets those values be missing, and fail with them where not.
+    /// missing, with [`Status::Failed`](crate::Status::Failed), and [`Features::failures`] says why. Transforms that read them
+    /// go on where the plan lets those values be missing, and fail with them where not.
     ///
     /// # Errors
     /// See [`EvaluateError`]: of a request that does not fit. The session can be used again.
@@ -69,41 +82,63 @@ impl Session {
                 limit,
             });
         }
+        let generation = self.host.generations.current.load();
+        let is_ready = |prepared: &Prepared| {
+            prepared.generation == generation.number && Arc::ptr_eq(&prepared.fitting, request.plan())
+        };
+        let index = match self.services.iter().position(is_ready) {
+            Some(index) => index,
+            None => self.prepare(&generation, request)?,
+        };
+        let prepared = &mut self.services[index];
+        prepared.evaluate(&generation.services[prepared.service], request)?;
+        if !prepared.evaluation.failures.is_empty() {
+            let failures = &prepared.evaluation.failures;
+            self.host.generations.note_failures(&generation, failures);
+        }
+        Ok(Features::new(prepared, generation))
+    }
+
+    /// Makes the service of a request ready, which was evaluated in another generation, with another plan or not at all; gives
+    /// its place among the services of the session.
+    #[cold]
+    fn prepare(&mut self, generation: &Generation, request: &Request) -> Result<usize, EvaluateError> {
         let generations = &self.host.generations;
-        let generation = generations.current.load();
         let name = &request.plan().service;
         let changed = || EvaluateError::ServiceChanged { service: name.clone() };
-        let served = generation.services.get(name).ok_or_else(changed)?;
+        let (service, served) = generation.service(name).ok_or_else(changed)?;
         if !Arc::ptr_eq(&served.plan, request.plan()) && !has_same_fields(&served.plan, request.plan()) {
             return Err(changed());
         }
-        if self
-            .services
-            .get(name)
-            .is_none_or(|prepared| prepared.generation != generation.number)
-        {
-            // The queue is empty for sessions that are newer than the generation.
-            let prepared = match served.prepared.pop() {
-                Some(prepared) => prepared,
-                None => {
-                    let limits = self.host.options.limits;
-                    Prepared::new(generation.number, &served.plan, &generation.modules, limits)?
+        let of_name = |prepared: &Prepared| prepared.plan.service == *name;
+        let index = self.services.iter().position(of_name);
+        let index = match index.filter(|index| self.services[*index].generation == generation.number) {
+            Some(index) => index,
+            None => {
+                // The queue is empty for sessions that are newer than the generation.
+                let prepared = match served.prepared.pop() {
+                    Some(prepared) => prepared,
+                    None => {
+                        let limits = self.host.options.limits;
+                        let metrics = generations.metrics();
+                        Prepared::new(generation.number, service, served, &generation.modules, limits, metrics)?
+                    }
+                };
+                match index {
+                    Some(index) => {
+                        let before = std::mem::replace(&mut self.services[index], prepared);
+                        generations.housekeeper.free_prepared(before);
+                        index
+                    }
+                    None => {
+                        self.services.push(prepared);
+                        self.services.len() - 1
+                    }
                 }
-            };
-            if let Some(before) = self.services.insert(name.clone(), prepared) {
-                generations.housekeeper.free_prepared(before);
             }
-        }
-        let prepared = self.services.get_mut(name).ok_or_else(changed)?;
-        prepared.evaluate(served, request)?;
-        if !prepared.evaluation.failures.is_empty() {
-            generations.note_failures(&generation, &prepared.evaluation.failures);
-        }
-        Ok(Features {
-            plan: &prepared.plan,
-            evaluation: &prepared.evaluation,
-            generation: prepared.generation,
-        })
+        };
+        self.services[index].fitting = Arc::clone(request.plan());
+        Ok(index)
     }
 
     /// Reads the row of a key in a view's snapshot, and the number of the generation that it is of.
@@ -127,12 +162,24 @@ impl Session {
                 key: key.to_string(),
             });
         }
-        Ok(read(served.snapshot.get(key), generation.number))
+        let counters = &self.lookups;
+        let is_timed = (counters.found.get() + counters.not_found.get()).is_multiple_of(SAMPLED);
+        let watch = is_timed.then(Stopwatch::start);
+        let row = served.snapshot.get(key);
+        if let Some(mut watch) = watch {
+            counters.duration.record(watch.lap());
+        }
+        match row {
+            Some(_) => counters.found.add(1),
+            None => counters.not_found.add(1),
+        }
+        Ok(read(row, generation.number))
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.host.generations.metrics().retire_lookups(&self.lookups);
         self.host.generations.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -142,269 +189,128 @@ fn has_same_fields(a: &Plan, b: &Plan) -> bool {
 }
 
 impl Prepared {
+    /// Of the service at the place `service` of a generation.
     pub fn new(
         generation: u64,
-        plan: &Arc<Plan>,
+        service: usize,
+        served: &ServedService,
         modules: &BTreeMap<String, Module>,
         limits: CallLimits,
+        metrics: &Arc<Registry>,
     ) -> Result<Self, InstantiateError> {
+        let plan = &served.plan;
+        let layout = Layout::new(plan, &served.views);
         Ok(Self {
             generation,
+            service,
             instances: Instances::new(plan, modules, limits)?,
             evaluation: Evaluation::new(plan),
-            lookup: Lookup::new(),
+            lookups: Lookups::new(plan),
+            counters: metrics.counters(plan, &layout),
+            layout,
+            states: States {
+                states: state_column(),
+                state_index: Column::new(ColumnType::I64),
+                queries: Vec::new(),
+            },
+            fitting: Arc::clone(plan),
             plan: Arc::clone(plan),
         })
     }
 
     fn evaluate(&mut self, served: &ServedService, request: &Request) -> Result<(), EvaluateError> {
+        let evaluated = self.try_evaluate(served, request);
+        if evaluated.is_err() {
+            self.counters.refuse();
+        }
+        evaluated
+    }
+
+    fn try_evaluate(&mut self, served: &ServedService, request: &Request) -> Result<(), EvaluateError> {
         let Self {
             plan,
             instances,
             evaluation,
-            lookup,
+            lookups,
+            layout,
+            states,
+            counters,
             ..
         } = self;
+        let mut timing = counters.begin();
         request.fill(plan, evaluation)?;
+        timing.skip();
         let time = request.prediction_time();
-        for (index, (step, view)) in plan.views.iter().zip(&served.views).enumerate() {
-            lookup.find(step, &view.snapshot, evaluation);
-            match (&step.read, instances.view(index)) {
-                (ViewRead::Features(features), _) => {
-                    lookup.read_features(step, features, view, time, evaluation, index);
+        lookups.find(plan, &served.views, evaluation, time, |view, row| {
+            counters.count_nulls(view, row);
+        });
+        counters.count_lookups(evaluation, &mut timing);
+        for (index, view) in served.views.iter().enumerate() {
+            for (feature, slot) in &layout.gathered[index] {
+                let column = &mut evaluation.columns[*slot];
+                lookups.gather(index, &view.snapshot, *feature, column);
+                if lookups.is_scalar(index) {
+                    column.make_scalar();
                 }
-                (ViewRead::Aggregate { outputs, .. }, Some(instance)) => {
-                    if let Err(error) = lookup.read_aggregate(step, view, time, evaluation, index, instance) {
-                        let error = EvaluateError::call(&step.view, instance, error);
-                        evaluation.fail(outputs.clone(), error);
-                    }
+            }
+            if let (ViewRead::Aggregate { outputs, .. }, Some(instance)) =
+                (&plan.views[index].read, instances.view(index))
+            {
+                timing.skip();
+                let read = states.read(plan, index, view, lookups, evaluation, instance);
+                counters.time_view(index, &mut timing);
+                if let Err(error) = read {
+                    let error = EvaluateError::call(&plan.views[index].view, instance, error);
+                    evaluation.fail(outputs.clone(), error);
                 }
-                (ViewRead::Aggregate { .. }, None) => {}
             }
         }
-        evaluation.run_transforms_that_can(plan, instances);
+        timing.skip();
+        evaluation.run_transforms_that_can(plan, instances, |transform| {
+            counters.time_transform(transform, &mut timing);
+        });
+        counters.end(evaluation, timing);
         Ok(())
     }
 }
 
-impl Lookup {
-    fn new() -> Self {
-        Self {
-            keys: Vec::new(),
-            key_rows: Vec::new(),
-            found: Vec::new(),
-            states: state_column(),
-            state_index: Column::new(unskew_frame::ColumnType::I64),
-            outputs: Vec::new(),
-        }
-    }
-
-    /// Looks up the keys of `view`: one where they are the same for all rows.
-    fn find(&mut self, view: &ViewStep, snapshot: &Snapshot, evaluation: &Evaluation) {
-        let rows = if evaluation.is_scalar_key(view) {
-            1
-        } else {
-            evaluation.rows
-        };
-        self.keys.resize_with(self.keys.len().max(rows), EntityKey::default);
-        self.key_rows.clear();
-        let mut used = 0;
-        for row in 0..rows {
-            let has_key = evaluation.entity_key(view, row, &mut self.keys[used]);
-            self.key_rows.push(has_key.then_some(used));
-            used += usize::from(has_key);
-        }
-        let keys: Vec<KeyRef<'_>> = self.keys[..used].iter().map(EntityKey::as_ref).collect();
-        snapshot.get_many(&keys, &mut self.found);
-    }
-
-    /// The snapshot's row of each looked-up row.
-    fn rows<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Option<Row<'a>>> {
-        self.key_rows
-            .iter()
-            .map(|key| key.and_then(|key| self.found[key]).map(|row| snapshot.row(row)))
-    }
-
-    fn read_features(
-        &self,
-        step: &ViewStep,
-        features: &[(String, usize)],
-        view: &ServedView,
-        time: EventTime,
-        evaluation: &mut Evaluation,
-        index: usize,
-    ) {
-        let is_scalar = evaluation.is_scalar_key(step);
-        let statuses = &mut evaluation.statuses[index];
-        for row in self.rows(&view.snapshot) {
-            let status = row.map_or(Status::NotFound, |row| {
-                unskew_snapshot::row_status(row.event_time(), step.ttl, time)
-            });
-            statuses.push(status);
-            for ((_, slot), feature) in features.iter().zip(&view.columns) {
-                let column = &mut evaluation.columns[*slot];
-                let value = match row {
-                    Some(row) if status == Status::Present => row.value(*feature),
-                    _ => Value::Null,
-                };
-                // The snapshot's types were compared with the plan's when the generation was loaded.
-                if column.push(value).is_err() {
-                    column.push_null();
-                }
-            }
-        }
-        if is_scalar {
-            features
-                .iter()
-                .for_each(|(_, slot)| evaluation.columns[*slot].make_scalar());
-        }
-    }
-
-    fn read_aggregate(
+impl States {
+    /// Reads the aggregate of a view.
+    fn read(
         &mut self,
-        step: &ViewStep,
-        view: &ServedView,
-        time: EventTime,
-        evaluation: &mut Evaluation,
+        plan: &Plan,
         index: usize,
+        view: &ServedView,
+        lookups: &Lookups,
+        evaluation: &mut Evaluation,
         instance: &mut Instance,
     ) -> Result<(), CallError> {
-        let ViewRead::Aggregate { inputs, outputs, .. } = &step.read else {
+        let ViewRead::Aggregate { inputs, outputs, .. } = &plan.views[index].read else {
             return Ok(());
         };
-        let mut states = std::mem::replace(&mut self.states, state_column());
-        states.clear();
-        for row in self.rows(&view.snapshot) {
-            let status = match row {
-                None => Status::NotFound,
-                // A window ends before the prediction time: a state with an event at or after it cannot be read.
-                Some(row) if row.event_time() >= time => Status::Future,
-                Some(_) => Status::Present,
-            };
-            evaluation.statuses[index].push(status);
-            match (row, status) {
-                (Some(row), Status::Present) => states.push_bytes(row.bytes(view.columns[0])),
-                _ => states.push_null(),
-            }
-        }
+        self.states.clear();
+        lookups.gather(index, &view.snapshot, view.columns[0], &mut self.states);
         // One query answers for all rows where nothing differs between them.
-        let is_scalar =
-            evaluation.is_scalar_key(step) && inputs.iter().all(|slot| evaluation.columns[*slot].is_scalar());
+        let is_scalar = lookups.is_scalar(index) && inputs.iter().all(|slot| evaluation.columns[*slot].is_scalar());
         let rows = if is_scalar { 1 } else { evaluation.rows };
         self.state_index.clear();
         for row in 0..rows {
             self.state_index
-                .push_i64(if states.rows() == 1 { 0 } else { row as i64 });
+                .push_i64(if self.states.rows() == 1 { 0 } else { row as i64 });
         }
-        let queries: Vec<&Column> = [&self.state_index, &evaluation.columns[0]]
-            .into_iter()
-            .chain(inputs.iter().map(|slot| &evaluation.columns[*slot]))
-            .collect();
-        self.outputs.clear();
-        self.outputs.extend(
-            evaluation.columns[outputs.clone()]
-                .iter()
-                .map(|column| Column::new(column.column_type())),
-        );
-        let result = instance.read(&states, &queries, rows, &mut self.outputs);
-        self.states = states;
+        // The inputs of an aggregate lie before its outputs.
+        let (before, from_outputs) = evaluation.columns.split_at_mut(outputs.start);
+        let outputs = &mut from_outputs[..outputs.len()];
+        let mut queries = recycle(std::mem::take(&mut self.queries));
+        queries.extend([&self.state_index, &before[0]]);
+        queries.extend(inputs.iter().map(|slot| &before[*slot]));
+        let result = instance.read(&self.states, &queries, rows, outputs);
+        self.queries = recycle(queries);
         result?;
-        for (slot, mut column) in outputs.clone().zip(self.outputs.drain(..)) {
-            if is_scalar {
-                column.make_scalar();
-            }
-            evaluation.columns[slot] = column;
+        if is_scalar {
+            outputs.iter_mut().for_each(Column::make_scalar);
         }
         Ok(())
-    }
-}
-
-/// The features of one request: a row per candidate, a column per feature, until the session evaluates again.
-#[derive(Clone, Copy, Debug)]
-pub struct Features<'a> {
-    plan: &'a Plan,
-    evaluation: &'a Evaluation,
-    generation: u64,
-}
-
-impl<'a> Features<'a> {
-    /// The number of rows: of candidates, or 1.
-    pub fn rows(&self) -> usize {
-        self.evaluation.rows
-    }
-
-    /// The number of features.
-    pub fn width(&self) -> usize {
-        self.plan.features.len()
-    }
-
-    /// The names of the features, in the order of the model.
-    pub fn names(&self) -> impl ExactSizeIterator<Item = &'a str> {
-        self.plan.features.iter().map(|feature| feature.name.as_str())
-    }
-
-    /// The generation that computed them.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The transforms and aggregates that failed; none in the normal case.
-    pub fn failures(&self) -> &'a [EvaluateError] {
-        &self.evaluation.failures
-    }
-
-    /// A value.
-    ///
-    /// # Panics
-    /// If there is no such row or feature.
-    pub fn value(&self, row: usize, feature: usize) -> Value<'a> {
-        assert!(row < self.rows(), "row {row} of {}", self.rows());
-        self.evaluation.value(self.plan, row, feature)
-    }
-
-    /// What became of a value.
-    ///
-    /// # Panics
-    /// If there is no such row or feature.
-    pub fn status(&self, row: usize, feature: usize) -> Status {
-        assert!(row < self.rows(), "row {row} of {}", self.rows());
-        self.evaluation.status(self.plan, row, feature)
-    }
-
-    /// A column of the matrix, `rows` long or a scalar.
-    ///
-    /// # Panics
-    /// If there is no such feature.
-    pub fn column(&self, feature: usize) -> &'a Column {
-        &self.evaluation.columns[self.plan.features[feature].slot]
-    }
-
-    /// Writes the matrix row by row as f64s into `matrix`, which is cleared and keeps its memory. Missing values, and
-    /// strings, bytes and vectors, which no number stands for, are `missing`; an i64 beyond 2^53 is rounded.
-    pub fn write_f64(&self, missing: f64, matrix: &mut Vec<f64>) {
-        matrix.clear();
-        for row in 0..self.rows() {
-            matrix.extend((0..self.width()).map(|feature| number(self.value(row, feature)).unwrap_or(missing)));
-        }
-    }
-
-    /// Writes the matrix row by row as f32s: see [`write_f64`](Self::write_f64).
-    pub fn write_f32(&self, missing: f32, matrix: &mut Vec<f32>) {
-        matrix.clear();
-        for row in 0..self.rows() {
-            let value = |feature| number(self.value(row, feature)).map_or(missing, |value| value as f32);
-            matrix.extend((0..self.width()).map(value));
-        }
-    }
-}
-
-fn number(value: Value<'_>) -> Option<f64> {
-    match value {
-        Value::F64(value) => Some(value),
-        Value::F32(value) => Some(value.into()),
-        Value::I64(value) | Value::Timestamp(value) => Some(value as f64),
-        Value::Bool(value) => Some(f64::from(u8::from(value))),
-        Value::Null | Value::String(_) | Value::Bytes(_) | Value::Vector(_) => None,
     }
 }
 
