@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 4] = ["evaluate", "lookup", "layouts", "write"];
+const BENCHES: [&str; 5] = ["evaluate", "request", "lookup", "layouts", "write"];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is named.
+    /// evaluate, request, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
@@ -39,6 +39,13 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
         setup::wasm_toolchain()?;
         return run_evaluate(name, arguments);
     }
+    let package = match name {
+        "request" => "unskew-benches",
+        _ => "unskew-snapshot-benches",
+    };
+    if package == "unskew-benches" {
+        setup::wasm_toolchain()?;
+    }
     let mut command = root_command("cargo");
     if name == COMPARE {
         command.args([
@@ -50,15 +57,7 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
         ]);
         command.args(["--target-dir", "target/compare", "--"]);
     } else {
-        command.args([
-            "bench",
-            "--locked",
-            "--package",
-            "unskew-snapshot-benches",
-            "--bench",
-            name,
-            "--",
-        ]);
+        command.args(["bench", "--locked", "--package", package, "--bench", name, "--"]);
     }
     command.args(arguments.quick.then_some("--quick"));
     command.args(arguments.json.then_some("--json"));
