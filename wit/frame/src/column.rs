@@ -8,14 +8,14 @@ use crate::{ColumnType, Value};
 /// is canonical, hence equal columns are equal words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    column_type: ColumnType,
-    rows: usize,
-    nulls: usize,
+    pub(crate) column_type: ColumnType,
+    pub(crate) rows: usize,
+    pub(crate) nulls: usize,
     scalar: bool,
     /// Filled from the first missing value on; empty before.
-    validity: Vec<u64>,
-    words: Vec<u64>,
-    bytes: Vec<u8>,
+    pub(crate) validity: Vec<u64>,
+    pub(crate) words: Vec<u64>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Column {
@@ -142,11 +142,7 @@ impl Column {
     pub fn push_null(&mut self) {
         self.expect_rows();
         if self.nulls == 0 {
-            self.validity.clear();
-            self.validity.resize(self.rows / 64, u64::MAX);
-            if !self.rows.is_multiple_of(64) {
-                self.validity.push((1 << (self.rows % 64)) - 1);
-            }
+            self.begin_validity();
         }
         self.nulls += 1;
         match self.column_type {
@@ -227,27 +223,6 @@ impl Column {
         self.present();
     }
 
-    /// Appends rows `rows` of `view`.
-    ///
-    /// # Panics
-    /// If the types differ or this column is a scalar, and as [`ColumnView`] does on a row out of range.
-    pub fn extend_from(&mut self, view: ColumnView<'_>, rows: core::ops::Range<usize>) {
-        self.expect(view.column_type());
-        for row in rows {
-            match view.value(row) {
-                Value::Null => self.push_null(),
-                Value::F64(v) => self.push_f64(v),
-                Value::F32(v) => self.push_f32(v),
-                Value::I64(v) => self.push_i64(v),
-                Value::Bool(v) => self.push_bool(v),
-                Value::Timestamp(v) => self.push_timestamp(v),
-                Value::String(v) => self.push_str(v),
-                Value::Bytes(v) => self.push_bytes(v),
-                Value::Vector(v) => self.push_vector(v),
-            }
-        }
-    }
-
     /// Becomes `other`, in the memory that this column has.
     ///
     /// # Panics
@@ -301,6 +276,15 @@ impl Column {
         self.push_half(self.rows + 1, self.bytes.len() as u32);
     }
 
+    /// Says of every row so far that it is present.
+    pub(crate) fn begin_validity(&mut self) {
+        self.validity.clear();
+        self.validity.resize(self.rows / 64, u64::MAX);
+        if !self.rows.is_multiple_of(64) {
+            self.validity.push((1 << (self.rows % 64)) - 1);
+        }
+    }
+
     /// Counts the row that was pushed as present.
     #[inline]
     fn present(&mut self) {
@@ -311,7 +295,7 @@ impl Column {
     }
 
     #[inline]
-    fn expect(&self, column_type: ColumnType) {
+    pub(crate) fn expect(&self, column_type: ColumnType) {
         assert!(
             self.column_type == column_type,
             "a {column_type} was pushed to a column of {}",

@@ -25,9 +25,20 @@ const RESERVED: u64 = 0xffff_fc00;
 /// is then empty.
 pub fn encode(columns: &[&Column], rows: usize, words: &mut Vec<u64>) -> Result<(), EncodeError> {
     words.clear();
+    words.resize(encoded_words(columns, rows)?, 0);
+    encode_to(columns, rows, words);
+    Ok(())
+}
+
+/// The number of words that [`encode`] writes.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn encoded_words(columns: &[&Column], rows: usize) -> Result<usize, EncodeError> {
     if columns.len() > MAX_COLUMNS || rows > MAX_ROWS {
         return Err(EncodeError::TooLarge);
     }
+    let mut words = HEADER_WORDS + DIRECTORY_WORDS * columns.len();
     for (index, column) in columns.iter().enumerate() {
         if !column.is_scalar() && column.rows() != rows {
             return Err(EncodeError::RowCount { column: index });
@@ -35,40 +46,62 @@ pub fn encode(columns: &[&Column], rows: usize, words: &mut Vec<u64>) -> Result<
         if column.bytes().len() > u32::MAX as usize {
             return Err(EncodeError::TooLarge);
         }
+        if column.null_count() > 0 {
+            words += column.validity().len();
+        }
+        words += column.words().len() + column.bytes().len().div_ceil(8);
     }
-    words.resize(HEADER_WORDS + DIRECTORY_WORDS * columns.len(), 0);
+    if words > u32::MAX as usize {
+        return Err(EncodeError::TooLarge);
+    }
+    Ok(words)
+}
+
+/// As [`encode`], into memory that is as long as [`encoded_words`] says, whatever it holds.
+///
+/// # Panics
+/// If it is not as long.
+pub fn encode_to(columns: &[&Column], rows: usize, words: &mut [u64]) {
+    let total = words.len();
+    let mut end = HEADER_WORDS + DIRECTORY_WORDS * columns.len();
     for (index, column) in columns.iter().enumerate() {
         let mut head = u64::from(column.column_type().tag()) | u64::from(column.column_type().vector_len()) << 32;
         let mut validity = 0;
         if column.null_count() > 0 {
             head |= HAS_VALIDITY;
-            validity = words.len() as u64;
-            words.extend_from_slice(column.validity());
+            validity = end as u64;
+            end = put(words, end, column.validity());
         }
         if column.is_scalar() {
             head |= IS_SCALAR;
         }
-        let data = words.len() as u64;
-        words.extend_from_slice(column.words());
-        extend_bytes(words, column.bytes());
+        let data = end as u64;
+        end = put(words, end, column.words());
+        end = put_bytes(words, end, column.bytes());
         let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
         words[directory] = head;
         words[directory + 1] = validity | data << 32;
-        if words.len() > u32::MAX as usize {
-            words.clear();
-            return Err(EncodeError::TooLarge);
-        }
     }
+    assert!(end == total, "a frame of {end} words was written to {total}");
     words[0] = u64::from(MAGIC) | u64::from(FRAME_VERSION) << 32 | (columns.len() as u64) << 48;
-    words[1] = rows as u64 | (words.len() as u64) << 32;
-    Ok(())
+    words[1] = rows as u64 | (end as u64) << 32;
 }
 
-fn extend_bytes(words: &mut Vec<u64>, bytes: &[u8]) {
-    let start = words.len();
-    words.resize(start + bytes.len().div_ceil(8), 0);
-    let tail: &mut [u8] = bytemuck::cast_slice_mut(&mut words[start..]);
-    tail[..bytes.len()].copy_from_slice(bytes);
+/// Writes `part` from word `start` on and gives the word behind it.
+fn put(words: &mut [u64], start: usize, part: &[u64]) -> usize {
+    let end = start + part.len();
+    words[start..end].copy_from_slice(part);
+    end
+}
+
+fn put_bytes(words: &mut [u64], start: usize, bytes: &[u8]) -> usize {
+    let end = start + bytes.len().div_ceil(8);
+    if start < end {
+        words[end - 1] = 0;
+        let part: &mut [u8] = bytemuck::cast_slice_mut(&mut words[start..end]);
+        part[..bytes.len()].copy_from_slice(bytes);
+    }
+    end
 }
 
 /// Why a frame could not be written.
@@ -145,7 +178,7 @@ impl<'a> Frame<'a> {
                 continue;
             }
             let stored = if column.is_scalar() { 1 } else { self.rows };
-            if (0..stored).any(|row| core::str::from_utf8(column.slice(row)).is_err()) {
+            if !is_text(column.bytes, offsets(column.words, stored)) {
                 return Err(FrameError {
                     column: Some(index as u16),
                     kind: FrameErrorKind::NotUtf8,
@@ -242,19 +275,16 @@ impl<'a> Frame<'a> {
         }
         if expected.is_variable() {
             let fixed = fixed as usize;
-            let offsets = &self.words[layout.data..layout.data + fixed];
+            let offsets = offsets(&self.words[layout.data..layout.data + fixed], layout.stored);
             let capacity = (total - layout.data - fixed) as u64 * 8;
-            let mut last = half(offsets, 0);
-            if last != 0 {
+            // Without an early end, so that several are compared at a time.
+            let descends = offsets
+                .windows(2)
+                .fold(false, |descends, pair| descends | (pair[1] < pair[0]));
+            if offsets[0] != 0 || descends {
                 return Err(FrameErrorKind::Offsets);
             }
-            for row in 1..=layout.stored {
-                let next = half(offsets, row);
-                if next < last {
-                    return Err(FrameErrorKind::Offsets);
-                }
-                last = next;
-            }
+            let last = offsets[layout.stored];
             if u64::from(last) > capacity {
                 return Err(FrameErrorKind::Bounds);
             }
@@ -291,6 +321,22 @@ impl Layout {
             data: (place >> 32) as usize,
             stored: if scalar { 1 } else { rows },
         }
+    }
+}
+
+/// The offsets of `stored` rows and the one behind them.
+fn offsets(words: &[u64], stored: usize) -> &[u32] {
+    &bytemuck::cast_slice(words)[..=stored]
+}
+
+/// Whether every piece of `bytes` between two offsets is UTF-8: the whole is, and no offset lies within a character.
+fn is_text(bytes: &[u8], offsets: &[u32]) -> bool {
+    if bytes.is_ascii() {
+        return true;
+    }
+    match core::str::from_utf8(bytes) {
+        Ok(text) => offsets.iter().all(|offset| text.is_char_boundary(*offset as usize)),
+        Err(_) => false,
     }
 }
 

@@ -24,6 +24,7 @@
 
 mod column;
 mod column_type;
+mod extend;
 mod frame;
 #[cfg(test)]
 mod twin;
@@ -32,7 +33,9 @@ mod view;
 
 pub use column::{Column, TypeMismatch};
 pub use column_type::{ColumnType, MAX_VECTOR_LEN, ParseColumnTypeError};
-pub use frame::{EncodeError, FRAME_VERSION, Frame, FrameError, MAX_COLUMNS, MAX_ROWS, encode};
+pub use frame::{
+    EncodeError, FRAME_VERSION, Frame, FrameError, MAX_COLUMNS, MAX_ROWS, encode, encode_to, encoded_words,
+};
 pub use value::{Value, canonical_f32, canonical_f64};
 pub use view::ColumnView;
 

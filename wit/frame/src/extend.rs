@@ -1,0 +1,194 @@
+//! Appending many rows at once: whole words instead of values, with the same result as pushing them one by one.
+
+use core::ops::Range;
+
+use crate::value::{canonical_f32, canonical_f64};
+use crate::view::bit;
+use crate::{Column, ColumnType, ColumnView, Value};
+
+/// Below this many rows, one by one is as fast.
+const MIN_BULK: usize = 4;
+
+impl Column {
+    /// Appends rows `rows` of `view`.
+    ///
+    /// # Panics
+    /// If the types differ or this column is a scalar, and as [`ColumnView`] does on a row out of range.
+    pub fn extend_from(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
+        self.expect(view.column_type());
+        if view.is_scalar() || rows.len() < MIN_BULK || has_bytes_of_missing(&view, &rows) {
+            return self.extend_by_row(view, rows);
+        }
+        let missing = missing_count(&view, &rows);
+        match self.column_type {
+            ColumnType::F64 => self.extend_words(&view, &rows, missing, |bits| {
+                canonical_f64(f64::from_bits(bits)).to_bits()
+            }),
+            ColumnType::I64 | ColumnType::Timestamp => self.extend_words(&view, &rows, missing, |bits| bits),
+            ColumnType::F32 => self.extend_halves(&view, &rows, missing, 1),
+            ColumnType::Vector(len) => self.extend_halves(&view, &rows, missing, len as usize),
+            ColumnType::Bool => {
+                let present = |at: usize| {
+                    if missing == 0 {
+                        u64::MAX
+                    } else {
+                        bits(view.validity, at)
+                    }
+                };
+                append_bits(&mut self.words, self.rows, rows.clone(), |at| {
+                    bits(view.words, at) & present(at)
+                });
+            }
+            ColumnType::String | ColumnType::Bytes => self.extend_slices(&view, &rows),
+        }
+        self.extend_validity(&view, &rows, missing);
+        self.rows += rows.len();
+    }
+
+    fn extend_by_row(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
+        for row in rows {
+            match view.value(row) {
+                Value::Null => self.push_null(),
+                Value::F64(v) => self.push_f64(v),
+                Value::F32(v) => self.push_f32(v),
+                Value::I64(v) => self.push_i64(v),
+                Value::Bool(v) => self.push_bool(v),
+                Value::Timestamp(v) => self.push_timestamp(v),
+                Value::String(v) => self.push_str(v),
+                Value::Bytes(v) => self.push_bytes(v),
+                Value::Vector(v) => self.push_vector(v),
+            }
+        }
+    }
+
+    fn extend_words(
+        &mut self,
+        view: &ColumnView<'_>,
+        rows: &Range<usize>,
+        missing: usize,
+        canonical: impl Fn(u64) -> u64,
+    ) {
+        let words = &view.words[rows.clone()];
+        if missing == 0 {
+            self.words.extend(words.iter().map(|word| canonical(*word)));
+            return;
+        }
+        for (chunk, words) in words.chunks(64).enumerate() {
+            let present = bits(view.validity, rows.start + 64 * chunk);
+            let slot = |(i, word): (usize, &u64)| if present >> i & 1 == 1 { canonical(*word) } else { 0 };
+            self.words.extend(words.iter().enumerate().map(slot));
+        }
+    }
+
+    fn extend_halves(&mut self, view: &ColumnView<'_>, rows: &Range<usize>, missing: usize, len: usize) {
+        let from: &[f32] = bytemuck::cast_slice(view.words);
+        let from = &from[rows.start * len..rows.end * len];
+        let total = (self.rows + rows.len()) * len;
+        self.words.resize(total.div_ceil(2), 0);
+        let to: &mut [f32] = bytemuck::cast_slice_mut(&mut self.words);
+        let to = &mut to[self.rows * len..total];
+        if missing == 0 {
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, from)| *to = canonical_f32(*from));
+            return;
+        }
+        let slots = to.chunks_mut(len).zip(from.chunks(len)).zip(rows.clone());
+        for ((to, from), _) in slots.filter(|(_, row)| bit(view.validity, *row)) {
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, from)| *to = canonical_f32(*from));
+        }
+    }
+
+    /// Missing slots are empty, so that the bytes of the rows are one piece.
+    fn extend_slices(&mut self, view: &ColumnView<'_>, rows: &Range<usize>) {
+        let from: &[u32] = bytemuck::cast_slice(view.words);
+        let from = &from[rows.start..=rows.end];
+        let (first, last) = (from[0], from[rows.len()]);
+        // As `push_str`, which leaves it to `encode` to refuse bytes beyond u32.
+        let base = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&view.bytes[first as usize..last as usize]);
+        let total = self.rows + rows.len() + 1;
+        self.words.resize(total.div_ceil(2), 0);
+        let to: &mut [u32] = bytemuck::cast_slice_mut(&mut self.words);
+        for (to, from) in to[self.rows + 1..total].iter_mut().zip(&from[1..]) {
+            *to = base.wrapping_add(from.wrapping_sub(first));
+        }
+    }
+
+    fn extend_validity(&mut self, view: &ColumnView<'_>, rows: &Range<usize>, missing: usize) {
+        if missing == 0 && self.nulls == 0 {
+            return;
+        }
+        if self.nulls == 0 {
+            self.begin_validity();
+        }
+        append_bits(&mut self.validity, self.rows, rows.clone(), |at| {
+            if missing == 0 {
+                u64::MAX
+            } else {
+                bits(view.validity, at)
+            }
+        });
+        self.nulls += missing;
+    }
+}
+
+/// A component made without the SDK may leave bytes where a value is missing: they do not belong to any row.
+fn has_bytes_of_missing(view: &ColumnView<'_>, rows: &Range<usize>) -> bool {
+    view.column_type().is_variable()
+        && !view.validity.is_empty()
+        && rows
+            .clone()
+            .any(|row| !bit(view.validity, row) && !view.slice(row).is_empty())
+}
+
+fn missing_count(view: &ColumnView<'_>, rows: &Range<usize>) -> usize {
+    if view.validity.is_empty() {
+        return 0;
+    }
+    let chunks = rows.clone().step_by(64);
+    let present: u32 = chunks
+        .map(|at| (bits(view.validity, at) & mask(rows.end - at)).count_ones())
+        .sum();
+    rows.len() - present as usize
+}
+
+/// Appends the bits `rows` of a source to `to`, which holds `len` bits. `source` gives 64 bits from one on.
+fn append_bits(to: &mut Vec<u64>, len: usize, rows: Range<usize>, source: impl Fn(usize) -> u64) {
+    let mut len = len;
+    for at in rows.clone().step_by(64) {
+        let count = (rows.end - at).min(64);
+        let word = source(at) & mask(count);
+        let shift = len % 64;
+        match to.last_mut() {
+            Some(last) if shift != 0 => {
+                *last |= word << shift;
+                if count > 64 - shift {
+                    to.push(word >> (64 - shift));
+                }
+            }
+            _ => to.push(word),
+        }
+        len += count;
+    }
+}
+
+/// The lowest `count` bits set; all of them from 64 on.
+fn mask(count: usize) -> u64 {
+    if count < 64 { (1 << count) - 1 } else { u64::MAX }
+}
+
+/// 64 bits from bit `at` on; zeros behind the last word.
+fn bits(words: &[u64], at: usize) -> u64 {
+    let (index, shift) = (at / 64, at % 64);
+    let low = words[index] >> shift;
+    match words.get(index + 1) {
+        Some(next) if shift != 0 => low | next << (64 - shift),
+        _ => low,
+    }
+}
+
+#[cfg(test)]
+mod tests;
