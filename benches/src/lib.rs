@@ -1,7 +1,7 @@
 //! Inputs of the benches, and their native twins: the same Rust source, compiled for this machine.
 
 use unskew_frame::{Column, ColumnType, Value};
-use unskew_guest::{Input, Output, RowTransform};
+use unskew_guest::{Input, Output, RowTransform, apply_rows};
 
 /// The inputs of `request-context` for `rows` rows: ids, positions, segments and rates that differ from row to row.
 pub fn request_context_inputs(rows: usize) -> Vec<Column> {
@@ -26,12 +26,16 @@ pub fn request_context_inputs(rows: usize) -> Vec<Column> {
     inputs
 }
 
-/// Applies the transform natively, row by row, from columns to columns.
+/// Applies the transform natively, from columns to columns, which are written in place.
 pub fn apply_native<T: RowTransform>(inputs: &[&Column], rows: usize, outputs: &mut [Column]) {
-    let views: Vec<_> = inputs.iter().map(|column| column.view()).collect();
-    for row in 0..rows {
-        T::apply(T::Input::read(&views, row)).write(outputs);
-    }
+    let readers = T::Input::readers(|index| inputs[index].view());
+    let mut slots = outputs
+        .iter_mut()
+        .zip(T::Output::COLUMNS)
+        .map(|(column, declared)| column.lay_out(rows, declared.nullable));
+    apply_rows::<T>(&readers, rows, &mut T::Output::writers(&mut slots));
+    drop(slots);
+    outputs.iter_mut().for_each(Column::seal);
 }
 
 /// Columns for the outputs of a transform.

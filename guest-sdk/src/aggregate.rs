@@ -1,8 +1,9 @@
 use unskew_frame::{Column, ColumnType, ColumnView, Frame, encode};
 
 use crate::Timestamp;
-use crate::column::{ColumnMeta, Input, Output};
+use crate::column::{BLOCK_ROWS, ColumnMeta, Input, Output};
 use crate::module::ModuleMeta;
+use crate::row::FrameBuffer;
 use crate::state::{Level, State, StateError, StateReader, for_each_tile, levels, state_version};
 use crate::window::WindowMeta;
 
@@ -77,7 +78,7 @@ pub(crate) fn output_columns<T: Aggregate>() -> impl Iterator<Item = (String, &'
 
 /// `fold` of the contract.
 #[doc(hidden)]
-pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut Vec<u64>) -> Result<(), AggregateError> {
+pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut FrameBuffer) -> Result<(), AggregateError> {
     let layout = Layout::of::<T>();
     let states = states_frame(states)?;
     let events = EventFrame::<T>::check(events, states.rows())?;
@@ -91,12 +92,12 @@ pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut Vec<u6
         }
         push_state(state, &layout, &mut bytes, &mut folded);
     }
-    encode_columns(&[&folded], states.rows(), out)
+    encode_columns(&[&folded], states.rows(), &mut out.words)
 }
 
 /// `merge` of the contract.
 #[doc(hidden)]
-pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut Vec<u64>) -> Result<(), AggregateError> {
+pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut FrameBuffer) -> Result<(), AggregateError> {
     let layout = Layout::of::<T>();
     let (left, right) = (states_frame(left)?, states_frame(right)?);
     if left.rows() != right.rows() {
@@ -111,16 +112,26 @@ pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut Vec<u64>
         state.merge(&decode_state::<T>(right.column(0), row, &layout)?);
         push_state(state, &layout, &mut bytes, &mut merged);
     }
-    encode_columns(&[&merged], left.rows(), out)
+    encode_columns(&[&merged], left.rows(), &mut out.words)
 }
 
 /// `read` of the contract.
 #[doc(hidden)]
-pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut Vec<u64>) -> Result<(), AggregateError> {
+pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut FrameBuffer) -> Result<(), AggregateError> {
     let layout = Layout::of::<T>();
     let states = states_frame(states)?;
     let queries = QueryFrame::<T>::check(queries, states.rows(), false)?;
-    let mut outputs = Outputs::<T>::new();
+    write_outputs::<T>(queries.rows, out, |outputs| {
+        read_queries(&layout, &states, &queries, outputs)
+    })
+}
+
+fn read_queries<T: Aggregate>(
+    layout: &Layout,
+    states: &Frame<'_>,
+    queries: &QueryFrame<'_, T>,
+    outputs: &mut Outputs<'_, T>,
+) -> Result<(), AggregateError> {
     let mut totals = vec![T::Totals::default(); T::WINDOWS.len()];
     for row in 0..queries.rows {
         let t = queries.time(row);
@@ -148,7 +159,7 @@ pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut Vec<u
         }
         outputs.push(&totals, &queries.input(row));
     }
-    outputs.encode(queries.rows, out)
+    Ok(())
 }
 
 /// `batch` of the contract.
@@ -157,20 +168,31 @@ pub fn batch_frame<T: Aggregate>(
     states: &[u64],
     events: &[u64],
     queries: &[u64],
-    out: &mut Vec<u64>,
+    out: &mut FrameBuffer,
 ) -> Result<(), AggregateError> {
     let layout = Layout::of::<T>();
     let states = states_frame(states)?;
     let events = EventFrame::<T>::check(events, states.rows())?;
     let queries = QueryFrame::<T>::check(queries, states.rows(), true)?;
-    let mut outputs = Outputs::<T>::new();
+    write_outputs::<T>(queries.rows, out, |outputs| {
+        answer_queries(&layout, &states, &events, &queries, outputs)
+    })
+}
+
+fn answer_queries<T: Aggregate>(
+    layout: &Layout,
+    states: &Frame<'_>,
+    events: &EventFrame<'_, T>,
+    queries: &QueryFrame<'_, T>,
+    outputs: &mut Outputs<'_, T>,
+) -> Result<(), AggregateError> {
     let mut totals = Vec::with_capacity(T::WINDOWS.len());
     let (mut row, mut first_event) = (0, 0);
     for index in 0..states.rows() {
         let event_count = (first_event..events.rows)
             .take_while(|event| events.state(*event) == index)
             .count();
-        let mut state = decode_state::<T>(states.column(0), index, &layout)?;
+        let mut state = decode_state::<T>(states.column(0), index, layout)?;
         let mut seen = 0;
         while row < queries.rows && queries.state(row) == index {
             let visible = queries.visible(row);
@@ -198,7 +220,7 @@ pub fn batch_frame<T: Aggregate>(
         }
         first_event += event_count;
     }
-    outputs.encode(queries.rows, out)
+    Ok(())
 }
 
 /// What the bytes of a state depend on.
@@ -258,7 +280,7 @@ fn check_frame<'a>(
     leading: &[ColumnType],
     declared: &[ColumnMeta],
     states: usize,
-) -> Result<(Frame<'a>, Vec<ColumnView<'a>>), AggregateError> {
+) -> Result<Frame<'a>, AggregateError> {
     let refuse = |reason: String| AggregateError::Frame(format!("{what}: {reason}"));
     let types: Vec<ColumnType> = leading
         .iter()
@@ -269,8 +291,7 @@ fn check_frame<'a>(
     if let Some(column) = (0..leading.len()).find(|i| !frame.column(*i).is_all_present()) {
         return Err(refuse(format!("column {column} has missing values")));
     }
-    let columns: Vec<ColumnView<'_>> = (leading.len()..types.len()).map(|i| frame.column(i)).collect();
-    crate::column::check_present(declared, &columns).map_err(refuse)?;
+    crate::column::check_present(declared, |i| frame.column(leading.len() + i)).map_err(refuse)?;
     let mut last = 0;
     for row in 0..frame.rows() {
         let state = frame.column(0).i64(row);
@@ -281,28 +302,28 @@ fn check_frame<'a>(
         }
         last = state;
     }
-    Ok((frame, columns))
+    Ok(frame)
 }
 
-struct EventFrame<'a, T> {
+type Event<'a, T> = <<T as Aggregate>::Totals as Accumulators>::Event<'a>;
+
+struct EventFrame<'a, T: Aggregate> {
     rows: usize,
     states: ColumnView<'a>,
     times: ColumnView<'a>,
-    columns: Vec<ColumnView<'a>>,
-    aggregate: core::marker::PhantomData<T>,
+    events: <Event<'a, T> as Input<'a>>::Readers,
 }
 
 impl<'a, T: Aggregate> EventFrame<'a, T> {
     fn check(words: &'a [u64], states: usize) -> Result<Self, AggregateError> {
         let leading = [ColumnType::I64, ColumnType::Timestamp];
-        let declared = <<T::Totals as Accumulators>::Event<'a> as Input<'a>>::COLUMNS;
-        let (frame, columns) = check_frame("events", words, &leading, declared, states)?;
+        let declared = <Event<'a, T> as Input<'a>>::COLUMNS;
+        let frame = check_frame("events", words, &leading, declared, states)?;
         Ok(Self {
             rows: frame.rows(),
             states: frame.column(0),
             times: frame.column(1),
-            columns,
-            aggregate: core::marker::PhantomData,
+            events: Event::<'a, T>::readers(|i| frame.column(leading.len() + i)),
         })
     }
 
@@ -314,19 +335,18 @@ impl<'a, T: Aggregate> EventFrame<'a, T> {
         Timestamp::from_micros(self.times.timestamp(row))
     }
 
-    fn event(&self, row: usize) -> <T::Totals as Accumulators>::Event<'a> {
-        Input::read(&self.columns, row)
+    fn event(&self, row: usize) -> Event<'a, T> {
+        Input::read(&self.events, row)
     }
 }
 
-struct QueryFrame<'a, T> {
+struct QueryFrame<'a, T: Aggregate> {
     rows: usize,
     states: ColumnView<'a>,
     times: ColumnView<'a>,
     /// Of a batch.
     visible: Option<ColumnView<'a>>,
-    columns: Vec<ColumnView<'a>>,
-    aggregate: core::marker::PhantomData<T>,
+    inputs: <T::Input<'a> as Input<'a>>::Readers,
 }
 
 impl<'a, T: Aggregate> QueryFrame<'a, T> {
@@ -334,14 +354,13 @@ impl<'a, T: Aggregate> QueryFrame<'a, T> {
         let leading = [ColumnType::I64, ColumnType::Timestamp, ColumnType::I64];
         let leading = if is_batch { &leading[..] } else { &leading[..2] };
         let declared = <T::Input<'a> as Input<'a>>::COLUMNS;
-        let (frame, columns) = check_frame("queries", words, leading, declared, states)?;
+        let frame = check_frame("queries", words, leading, declared, states)?;
         Ok(Self {
             rows: frame.rows(),
             states: frame.column(0),
             times: frame.column(1),
             visible: is_batch.then(|| frame.column(2)),
-            columns,
-            aggregate: core::marker::PhantomData,
+            inputs: T::Input::readers(|i| frame.column(leading.len() + i)),
         })
     }
 
@@ -360,36 +379,56 @@ impl<'a, T: Aggregate> QueryFrame<'a, T> {
     }
 
     fn input(&self, row: usize) -> T::Input<'a> {
-        Input::read(&self.columns, row)
+        Input::read(&self.inputs, row)
     }
 }
 
-struct Outputs<T> {
-    columns: Vec<Column>,
-    aggregate: core::marker::PhantomData<T>,
-}
-
-impl<T: Aggregate> Outputs<T> {
-    fn new() -> Self {
-        Self {
-            columns: output_columns::<T>()
-                .map(|(_, column)| Column::new(column.column_type))
-                .collect(),
-            aggregate: core::marker::PhantomData,
+/// Writes a frame of as many outputs as `answer` pushes, which are `rows` unless it fails.
+fn write_outputs<T: Aggregate>(
+    rows: usize,
+    out: &mut FrameBuffer,
+    answer: impl FnOnce(&mut Outputs<'_, T>) -> Result<(), AggregateError>,
+) -> Result<(), AggregateError> {
+    let columns = T::WINDOWS
+        .iter()
+        .flat_map(|_| T::Output::COLUMNS.iter().map(|c| (c.column_type, c.nullable)));
+    let mut result = Ok(());
+    out.write(columns, rows, |mut slots| {
+        let mut outputs = Outputs::<T> {
+            windows: T::WINDOWS.iter().map(|_| T::Output::writers(&mut slots)).collect(),
+            row: 0,
+        };
+        result = answer(&mut outputs);
+        if !outputs.row.is_multiple_of(BLOCK_ROWS) {
+            outputs.end_block();
         }
-    }
+    })
+    .map_err(|error| AggregateError::Frame(error.to_string()))?;
+    result
+}
 
+struct Outputs<'w, T: Aggregate> {
+    windows: Vec<<T::Output as Output>::Writers<'w>>,
+    /// The row to write next.
+    row: usize,
+}
+
+impl<T: Aggregate> Outputs<'_, T> {
     /// Appends the outputs of a query whose windows have these totals.
     fn push(&mut self, totals: &[T::Totals], input: &T::Input<'_>) {
-        let width = T::Output::COLUMNS.len();
-        for (window, totals) in totals.iter().enumerate() {
-            T::read(totals, input).write(&mut self.columns[window * width..(window + 1) * width]);
+        for (writers, totals) in self.windows.iter_mut().zip(totals) {
+            T::read(totals, input).write(writers, self.row);
+        }
+        self.row += 1;
+        if self.row.is_multiple_of(BLOCK_ROWS) {
+            self.end_block();
         }
     }
 
-    fn encode(&self, rows: usize, out: &mut Vec<u64>) -> Result<(), AggregateError> {
-        let columns: Vec<&Column> = self.columns.iter().collect();
-        encode_columns(&columns, rows, out)
+    /// Ends the block of the row written last.
+    fn end_block(&mut self) {
+        let block = (self.row - 1) / BLOCK_ROWS;
+        self.windows.iter_mut().for_each(|w| T::Output::end_block(w, block));
     }
 }
 

@@ -1,4 +1,4 @@
-use unskew_frame::{Column, ColumnType, ColumnView};
+use unskew_frame::{ColumnType, ColumnView, Slot};
 
 use crate::Timestamp;
 
@@ -25,8 +25,14 @@ pub trait Input<'a>: Sized {
     /// The columns in the order of the fields.
     const COLUMNS: &'static [ColumnMeta];
 
-    /// Row `row` of these columns, which are those of [`COLUMNS`](Self::COLUMNS).
-    fn read(columns: &[ColumnView<'a>], row: usize) -> Self;
+    /// A reader for each column.
+    type Readers;
+
+    /// The readers of the columns that `column` gives by their index, which are those of [`COLUMNS`](Self::COLUMNS).
+    fn readers(column: impl Fn(usize) -> ColumnView<'a>) -> Self::Readers;
+
+    /// Row `row`.
+    fn read(readers: &Self::Readers, row: usize) -> Self;
 }
 
 /// A struct of outputs. Derive it.
@@ -39,9 +45,21 @@ pub trait Output: Sized {
     /// The columns in the order of the fields.
     const COLUMNS: &'static [ColumnMeta];
 
-    /// Appends a row to these columns, which are those of [`COLUMNS`](Self::COLUMNS).
-    fn write(self, columns: &mut [Column]);
+    /// A writer for each column.
+    type Writers<'w>;
+
+    /// The writers of these slots, which are those of [`COLUMNS`](Self::COLUMNS).
+    fn writers<'w>(slots: &mut impl Iterator<Item = Slot<'w>>) -> Self::Writers<'w>;
+
+    /// Writes row `row`. Rows are written in order.
+    fn write(self, writers: &mut Self::Writers<'_>, row: usize);
+
+    /// Ends a block of [`BLOCK_ROWS`] rows, or the rows.
+    fn end_block(writers: &mut Self::Writers<'_>, block: usize);
 }
+
+/// The rows whose bits are gathered before they are written: as many as a word has.
+pub const BLOCK_ROWS: usize = 64;
 
 /// A type that an input can have.
 #[diagnostic::on_unimplemented(
@@ -55,8 +73,14 @@ pub trait InputValue<'a>: Sized {
     /// Whether a value may be missing.
     const NULLABLE: bool = false;
 
+    /// What reads the rows of a column.
+    type Reader;
+
+    /// The reader of a column of [`TYPE`](Self::TYPE).
+    fn reader(column: ColumnView<'a>) -> Self::Reader;
+
     /// The value at `row`.
-    fn read(column: &ColumnView<'a>, row: usize) -> Self;
+    fn read(reader: &Self::Reader, row: usize) -> Self;
 }
 
 /// A type that an output can have.
@@ -71,8 +95,20 @@ pub trait OutputValue: Sized {
     /// Whether a value may be missing.
     const NULLABLE: bool = false;
 
-    /// Appends the value.
-    fn write(self, column: &mut Column);
+    /// What writes the rows of a column.
+    type Writer<'w>;
+
+    /// The writer of a slot of [`TYPE`](Self::TYPE).
+    fn writer(slot: Slot<'_>) -> Self::Writer<'_>;
+
+    /// Writes the value at `row`.
+    fn write(self, writer: &mut Self::Writer<'_>, row: usize);
+
+    /// Writes that there is none at `row`.
+    fn write_missing(writer: &mut Self::Writer<'_>, row: usize);
+
+    /// Ends a block of rows: see [`Output::end_block`].
+    fn end_block(writer: &mut Self::Writer<'_>, block: usize);
 }
 
 /// A value that may be an [`Option`], as accumulators see it: missing values are not accumulated.
@@ -109,136 +145,20 @@ impl Flag for Option<bool> {
     }
 }
 
-macro_rules! scalar {
-    ($type:ty, $column:ident, $read:expr, $write:expr) => {
-        #[diagnostic::do_not_recommend]
-        impl<'a> InputValue<'a> for $type {
-            const TYPE: ColumnType = ColumnType::$column;
-
-            #[inline]
-            fn read(column: &ColumnView<'a>, row: usize) -> Self {
-                let read: fn(&ColumnView<'a>, usize) -> $type = $read;
-                read(column, row)
-            }
-        }
-
-        #[diagnostic::do_not_recommend]
-        impl OutputValue for $type {
-            const TYPE: ColumnType = ColumnType::$column;
-
-            #[inline]
-            fn write(self, column: &mut Column) {
-                let write: fn(&mut Column, $type) = $write;
-                write(column, self);
-            }
-        }
-
-        impl MaybeMissing for $type {
+macro_rules! always_present {
+    ($($type:ty),*) => {
+        $(impl MaybeMissing for $type {
             type Present = Self;
 
             #[inline]
             fn present(self) -> Option<Self> {
                 Some(self)
             }
-        }
+        })*
     };
 }
 
-scalar!(f64, F64, |c, row| c.f64(row), Column::push_f64);
-scalar!(f32, F32, |c, row| c.f32(row), Column::push_f32);
-scalar!(i64, I64, |c, row| c.i64(row), Column::push_i64);
-scalar!(bool, Bool, |c, row| c.bool(row), Column::push_bool);
-scalar!(
-    Timestamp,
-    Timestamp,
-    |c, row| Timestamp::from_micros(c.timestamp(row)),
-    |c, value| c.push_timestamp(value.as_micros())
-);
-
-#[diagnostic::do_not_recommend]
-impl<'a> InputValue<'a> for &'a str {
-    const TYPE: ColumnType = ColumnType::String;
-
-    #[inline]
-    fn read(column: &ColumnView<'a>, row: usize) -> Self {
-        column.str(row)
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<'a> InputValue<'a> for &'a [u8] {
-    const TYPE: ColumnType = ColumnType::Bytes;
-
-    #[inline]
-    fn read(column: &ColumnView<'a>, row: usize) -> Self {
-        column.bytes(row)
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<'a, const N: usize> InputValue<'a> for &'a [f32; N] {
-    const TYPE: ColumnType = vector_type::<N>();
-
-    #[inline]
-    fn read(column: &ColumnView<'a>, row: usize) -> Self {
-        let Ok(vector) = column.vector(row).try_into() else {
-            panic!("a vector of another length than its column's");
-        };
-        vector
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<'a, T: InputValue<'a>> InputValue<'a> for Option<T> {
-    const TYPE: ColumnType = T::TYPE;
-    const NULLABLE: bool = true;
-
-    #[inline]
-    fn read(column: &ColumnView<'a>, row: usize) -> Self {
-        column.is_present(row).then(|| T::read(column, row))
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl OutputValue for String {
-    const TYPE: ColumnType = ColumnType::String;
-
-    fn write(self, column: &mut Column) {
-        column.push_str(&self);
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl OutputValue for Vec<u8> {
-    const TYPE: ColumnType = ColumnType::Bytes;
-
-    fn write(self, column: &mut Column) {
-        column.push_bytes(&self);
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<const N: usize> OutputValue for [f32; N] {
-    const TYPE: ColumnType = vector_type::<N>();
-
-    fn write(self, column: &mut Column) {
-        column.push_vector(&self);
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: OutputValue> OutputValue for Option<T> {
-    const TYPE: ColumnType = T::TYPE;
-    const NULLABLE: bool = true;
-
-    #[inline]
-    fn write(self, column: &mut Column) {
-        match self {
-            Some(value) => value.write(column),
-            None => column.push_null(),
-        }
-    }
-}
+always_present!(f64, f32, i64, bool, Timestamp);
 
 impl<T> MaybeMissing for Option<T> {
     type Present = T;
@@ -258,24 +178,14 @@ impl<'a> MaybeMissing for &'a str {
     }
 }
 
-const fn vector_type<const N: usize>() -> ColumnType {
-    const {
-        assert!(
-            N > 0 && N <= unskew_frame::MAX_VECTOR_LEN as usize,
-            "a vector has 1 to 16384 values"
-        );
-    }
-    ColumnType::Vector(N as u32)
-}
-
 /// Checks that no value is missing where the descriptor says that none can be.
-pub(crate) fn check_present(declared: &[ColumnMeta], columns: &[ColumnView<'_>]) -> Result<(), String> {
-    match declared
-        .iter()
-        .zip(columns)
-        .find(|(declared, column)| !declared.nullable && !column.is_all_present())
-    {
+pub(crate) fn check_present<'a>(
+    declared: &[ColumnMeta],
+    column: impl Fn(usize) -> ColumnView<'a>,
+) -> Result<(), String> {
+    let is_lacking = |(index, declared): &(usize, &ColumnMeta)| !declared.nullable && !column(*index).is_all_present();
+    match declared.iter().enumerate().find(is_lacking) {
         None => Ok(()),
-        Some((declared, _)) => Err(format!("`{}` has missing values and is not an Option", declared.name)),
+        Some((_, declared)) => Err(format!("`{}` has missing values and is not an Option", declared.name)),
     }
 }

@@ -16,7 +16,7 @@ use crate::aggregate::{
     Aggregate, AggregateError, Layout, batch_frame, fold_frame, merge_frame, output_columns, read_frame,
 };
 use crate::column::{ColumnMeta, Input, Output};
-use crate::row::{RowTransform, apply_frame};
+use crate::row::{FrameBuffer, RowTransform, apply_frame};
 
 /// The most frames that one call takes.
 const MAX_FRAMES: usize = 3;
@@ -25,10 +25,21 @@ struct Arena {
     inputs: [Vec<u64>; MAX_FRAMES],
     /// How many inputs the call to come has been given.
     given: usize,
-    output: Vec<u64>,
+    output: FrameBuffer,
     message: String,
     /// The result as the canonical ABI lays it out: discriminant, then the payload's words.
     result: [u32; 4],
+}
+
+impl Arena {
+    /// Where the frame `index` of a call goes, with room for as many words.
+    fn input(&mut self, index: usize, words: usize) -> *mut u64 {
+        let buffer = &mut self.inputs[index];
+        if buffer.len() < words {
+            buffer.resize(words, 0);
+        }
+        buffer.as_mut_ptr()
+    }
 }
 
 struct Shared(UnsafeCell<Arena>);
@@ -39,7 +50,7 @@ unsafe impl Sync for Shared {}
 static ARENA: Shared = Shared(UnsafeCell::new(Arena {
     inputs: [const { Vec::new() }; MAX_FRAMES],
     given: 0,
-    output: Vec::new(),
+    output: FrameBuffer::new(),
     message: String::new(),
     result: [0; 4],
 }));
@@ -56,19 +67,28 @@ pub unsafe extern "C" fn cabi_realloc(old: *mut u8, old_len: usize, align: usize
     );
     // SAFETY: one thread, and no reference to the arena outlives the function that took it.
     let arena = unsafe { &mut *ARENA.0.get() };
-    let buffer = &mut arena.inputs[arena.given];
+    let buffer = arena.input(arena.given, len.div_ceil(8));
     arena.given += 1;
-    let words = len.div_ceil(8);
-    if buffer.len() < words {
-        buffer.resize(words, 0);
-    }
-    buffer.as_mut_ptr().cast()
+    buffer.cast()
+}
+
+/// Where a host writes frame `frame` of its calls when it calls this module directly: room for `words` words, which stays
+/// where it is until more is asked for. That a module exports this says that its functions take frames from there and
+/// leave their results in place: docs/frame.md.
+///
+/// # Safety
+/// Called by the host alone, between calls.
+#[unsafe(export_name = "unskew_input")]
+pub unsafe extern "C" fn input(frame: usize, words: usize) -> *mut u64 {
+    // SAFETY: one thread, and no reference to the arena outlives the function that took it.
+    let arena = unsafe { &mut *ARENA.0.get() };
+    arena.input(frame, words)
 }
 
 /// Runs `f` on the frames at these pointers and lengths and lays out its result.
 fn call<const N: usize>(
     frames: [(*const u64, usize); N],
-    f: impl FnOnce([&[u64]; N], &mut Vec<u64>) -> Result<(), AggregateError>,
+    f: impl FnOnce([&[u64]; N], &mut FrameBuffer) -> Result<(), AggregateError>,
 ) -> *const u32 {
     // SAFETY: one thread, and the engine does not enter the component before this call has returned.
     let arena = unsafe { &mut *ARENA.0.get() };
@@ -81,7 +101,10 @@ fn call<const N: usize>(
         unsafe { core::slice::from_raw_parts(pointer, len) }
     });
     arena.result = match f(inputs, &mut arena.output) {
-        Ok(()) => [0, arena.output.as_ptr() as u32, arena.output.len() as u32, 0],
+        Ok(()) => {
+            let words = &arena.output.words;
+            [0, words.as_ptr() as u32, words.len() as u32, 0]
+        }
         Err(error) => {
             let (case, message) = match error {
                 AggregateError::Frame(message) => (0, message),

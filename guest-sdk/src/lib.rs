@@ -97,6 +97,7 @@ mod row;
 mod state;
 pub mod testing;
 mod timestamp;
+mod value;
 mod window;
 
 pub use aggregate::{Accumulators, Aggregate, AggregateError};
@@ -104,6 +105,8 @@ pub use column::{ColumnMeta, Flag, Input, InputValue, MaybeMissing, Output, Outp
 pub use hash::{hash_i64, hash_pair_i64};
 pub use libm as math;
 pub use module::ModuleMeta;
+#[doc(hidden)]
+pub use row::{FrameBuffer, apply_frame, apply_rows};
 pub use row::{RowError, RowTransform};
 pub use state::{StateError, StateReader};
 pub use timestamp::Timestamp;

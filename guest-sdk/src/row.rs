@@ -1,6 +1,6 @@
-use unskew_frame::{Column, ColumnType, ColumnView, Frame, encode};
+use unskew_frame::{Column, ColumnType, EncodeError, Frame, Slot, lay_out, seal};
 
-use crate::column::{Input, Output, check_present};
+use crate::column::{BLOCK_ROWS, Input, Output, check_present};
 use crate::module::ModuleMeta;
 
 /// A row transform: what [`row_transform`](macro@crate::row_transform) makes of a function.
@@ -20,18 +20,73 @@ pub trait RowTransform {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowError(pub String);
 
+/// A frame of outputs and what it is made with, kept from call to call.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    /// The frame.
+    pub words: Vec<u64>,
+    /// The texts and bytes of a frame that is being written.
+    variable: Vec<Column>,
+}
+
+impl FrameBuffer {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            words: Vec::new(),
+            variable: Vec::new(),
+        }
+    }
+
+    /// Writes a frame of these columns, each with whether a value may be missing: `write` fills the slots.
+    pub(crate) fn write<C>(
+        &mut self,
+        columns: C,
+        rows: usize,
+        write: impl FnOnce(&mut dyn Iterator<Item = Slot<'_>>),
+    ) -> Result<(), EncodeError>
+    where
+        C: Iterator<Item = (ColumnType, bool)> + Clone,
+    {
+        let mut variable = columns.clone().map(|(column, _)| column).filter(|c| c.is_variable());
+        if !variable.clone().eq(self.variable.iter().map(Column::column_type)) {
+            self.variable = variable.by_ref().map(Column::new).collect();
+        }
+        self.variable.iter_mut().for_each(Column::clear);
+        write(&mut lay_out(columns, rows, &mut self.words, &mut self.variable)?);
+        seal(&mut self.words, &self.variable)
+    }
+}
+
 /// Applies `T` to every row of the frame in `inputs` and writes the outputs' frame.
 #[doc(hidden)]
-pub fn apply_frame<T: RowTransform>(inputs: &[u64], outputs: &mut Vec<u64>) -> Result<(), RowError> {
+pub fn apply_frame<T: RowTransform>(inputs: &[u64], outputs: &mut FrameBuffer) -> Result<(), RowError> {
     let declared = <T::Input<'_> as Input<'_>>::COLUMNS;
-    let types: Vec<ColumnType> = declared.iter().map(|c| c.column_type).collect();
-    let frame = Frame::check(inputs, &types).map_err(|error| RowError(error.to_string()))?;
-    let views: Vec<ColumnView<'_>> = (0..frame.columns()).map(|i| frame.column(i)).collect();
-    check_present(declared, &views).map_err(RowError)?;
-    let mut columns: Vec<Column> = T::Output::COLUMNS.iter().map(|c| Column::new(c.column_type)).collect();
-    for row in 0..frame.rows() {
-        T::apply(T::Input::read(&views, row)).write(&mut columns);
+    let types = declared.iter().map(|column| column.column_type);
+    let frame = Frame::check_types(inputs, types).map_err(|error| RowError(error.to_string()))?;
+    check_present(declared, |index| frame.column(index)).map_err(RowError)?;
+    let readers = T::Input::readers(|index| frame.column(index));
+    let columns = T::Output::COLUMNS.iter().map(|c| (c.column_type, c.nullable));
+    outputs
+        .write(columns, frame.rows(), |mut slots| {
+            apply_rows::<T>(&readers, frame.rows(), &mut T::Output::writers(&mut slots));
+        })
+        .map_err(|error| RowError(error.to_string()))
+}
+
+/// Applies `T` to `rows` rows.
+#[doc(hidden)]
+#[inline]
+pub fn apply_rows<'a, T: RowTransform>(
+    readers: &<T::Input<'a> as Input<'a>>::Readers,
+    rows: usize,
+    writers: &mut <T::Output as Output>::Writers<'_>,
+) {
+    for (block, start) in (0..rows).step_by(BLOCK_ROWS).enumerate() {
+        for row in start..rows.min(start + BLOCK_ROWS) {
+            T::apply(T::Input::read(readers, row)).write(writers, row);
+        }
+        T::Output::end_block(writers, block);
     }
-    let columns: Vec<&Column> = columns.iter().collect();
-    encode(&columns, frame.rows(), outputs).map_err(|error| RowError(error.to_string()))
 }

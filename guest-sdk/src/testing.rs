@@ -34,7 +34,7 @@ use unskew_frame::{Column, ColumnType, Frame, encode};
 
 use crate::aggregate::{Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame};
 use crate::column::Output;
-use crate::row::{RowError, RowTransform, apply_frame};
+use crate::row::{FrameBuffer, RowError, RowTransform, apply_frame};
 
 /// Applies `T` to `rows` rows of these inputs.
 ///
@@ -42,11 +42,11 @@ use crate::row::{RowError, RowTransform, apply_frame};
 /// The inputs are not those of `T`.
 pub fn apply<T: RowTransform>(inputs: &[&Column], rows: usize) -> Result<Vec<Column>, RowError> {
     let refuse = |error: String| RowError(error);
-    let (mut words, mut out) = (Vec::new(), Vec::new());
+    let (mut words, mut out) = (Vec::new(), FrameBuffer::new());
     encode(inputs, rows, &mut words).map_err(|error| refuse(error.to_string()))?;
     apply_frame::<T>(&words, &mut out)?;
     let types = T::Output::COLUMNS.iter().map(|column| column.column_type);
-    columns(&out, types).map_err(refuse)
+    columns(&out.words, types).map_err(refuse)
 }
 
 /// The states with the events added. `states` has one column of bytes; `events` has the index of the state, ascending, the
@@ -55,9 +55,9 @@ pub fn apply<T: RowTransform>(inputs: &[&Column], rows: usize) -> Result<Vec<Col
 /// # Errors
 /// The columns are not those of `T`, or a state cannot be read.
 pub fn fold<T: Aggregate>(states: &Column, events: &[&Column]) -> Result<Column, AggregateError> {
-    let mut out = Vec::new();
+    let mut out = FrameBuffer::new();
     fold_frame::<T>(&frame(&[states])?, &frame(events)?, &mut out)?;
-    states_column(&out)
+    states_column(&out.words)
 }
 
 /// Row by row, the states of the events of both sides.
@@ -65,9 +65,9 @@ pub fn fold<T: Aggregate>(states: &Column, events: &[&Column]) -> Result<Column,
 /// # Errors
 /// The numbers of rows differ, or a state cannot be read.
 pub fn merge<T: Aggregate>(left: &Column, right: &Column) -> Result<Column, AggregateError> {
-    let mut out = Vec::new();
+    let mut out = FrameBuffer::new();
     merge_frame::<T>(&frame(&[left])?, &frame(&[right])?, &mut out)?;
-    states_column(&out)
+    states_column(&out.words)
 }
 
 /// The outputs of queries of states. `queries` has the index of the state, ascending, the time, and the inputs.
@@ -75,9 +75,9 @@ pub fn merge<T: Aggregate>(left: &Column, right: &Column) -> Result<Column, Aggr
 /// # Errors
 /// The columns are not those of `T`, a state cannot be read, or a query is not after the events of its state.
 pub fn read<T: Aggregate>(states: &Column, queries: &[&Column]) -> Result<Vec<Column>, AggregateError> {
-    let mut out = Vec::new();
+    let mut out = FrameBuffer::new();
     read_frame::<T>(&frame(&[states])?, &frame(queries)?, &mut out)?;
-    outputs::<T>(&out)
+    outputs::<T>(&out.words)
 }
 
 /// The outputs of queries that see their state and the first events of it. `queries` has the index of the state, ascending,
@@ -90,9 +90,9 @@ pub fn batch<T: Aggregate>(
     events: &[&Column],
     queries: &[&Column],
 ) -> Result<Vec<Column>, AggregateError> {
-    let mut out = Vec::new();
+    let mut out = FrameBuffer::new();
     batch_frame::<T>(&frame(&[states])?, &frame(events)?, &frame(queries)?, &mut out)?;
-    outputs::<T>(&out)
+    outputs::<T>(&out.words)
 }
 
 /// The names of the outputs of all windows, in order.

@@ -1,5 +1,6 @@
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, Lifetime, Lit, Meta, Result};
 
 pub fn input(item: &DeriveInput) -> Result<TokenStream> {
@@ -7,18 +8,26 @@ pub fn input(item: &DeriveInput) -> Result<TokenStream> {
     let name = &item.ident;
     let (lifetime, generics) = lifetime(item)?;
     let metas = metas(fields, &quote!(InputValue<#lifetime>));
-    let reads = fields.iter().enumerate().map(|(index, field)| {
-        let (ident, ty) = (&field.ident, &field.ty);
-        quote!(#ident: <#ty as ::unskew_guest::InputValue<#lifetime>>::read(&columns[#index], row))
-    });
+    let each = |member: &str| each(fields, &quote!(InputValue<#lifetime>), member);
+    let (types, readers, reads) = (each("Reader"), each("reader"), each("read"));
+    let names = fields.iter().map(|field| &field.ident);
+    let columns = 0..fields.len();
+    let indices = columns.clone().map(syn::Index::from);
     Ok(quote! {
         impl<#lifetime> ::unskew_guest::Input<#lifetime> for #name #generics {
             const COLUMNS: &'static [::unskew_guest::ColumnMeta] = &[#(#metas),*];
 
-            #[inline]
+            type Readers = (#(#types,)*);
+
             #[allow(unused_variables)]
-            fn read(columns: &[::unskew_guest::frame::ColumnView<#lifetime>], row: usize) -> Self {
-                Self { #(#reads),* }
+            fn readers(column: impl Fn(usize) -> ::unskew_guest::frame::ColumnView<#lifetime>) -> Self::Readers {
+                (#(#readers(column(#columns)),)*)
+            }
+
+            #[inline(always)]
+            #[allow(unused_variables)]
+            fn read(readers: &Self::Readers, row: usize) -> Self {
+                Self { #(#names: #reads(&readers.#indices, row)),* }
             }
         }
     })
@@ -37,20 +46,49 @@ pub fn output(item: &DeriveInput) -> Result<TokenStream> {
     }
     let name = &item.ident;
     let metas = metas(fields, &quote!(OutputValue));
-    let writes = fields.iter().enumerate().map(|(index, field)| {
-        let (ident, ty) = (&field.ident, &field.ty);
-        quote!(<#ty as ::unskew_guest::OutputValue>::write(self.#ident, &mut columns[#index]);)
-    });
+    let each = |member: &str| each(fields, &quote!(OutputValue), member);
+    let (types, writers) = (each("Writer"), each("writer"));
+    let (writes, end_blocks) = (each("write"), each("end_block"));
+    let names = fields.iter().map(|field| &field.ident);
+    let indices: Vec<syn::Index> = (0..fields.len()).map(syn::Index::from).collect();
+    let message = format!("fewer slots than `{name}` has outputs");
     Ok(quote! {
         impl ::unskew_guest::Output for #name {
             const COLUMNS: &'static [::unskew_guest::ColumnMeta] = &[#(#metas),*];
 
-            #[inline]
-            fn write(self, columns: &mut [::unskew_guest::frame::Column]) {
-                #(#writes)*
+            type Writers<'unskew> = (#(#types<'unskew>,)*);
+
+            fn writers<'unskew>(
+                slots: &mut impl ::core::iter::Iterator<Item = ::unskew_guest::frame::Slot<'unskew>>,
+            ) -> Self::Writers<'unskew> {
+                let mut slot = || match slots.next() {
+                    ::core::option::Option::Some(slot) => slot,
+                    ::core::option::Option::None => ::core::panic!(#message),
+                };
+                (#(#writers(slot()),)*)
+            }
+
+            #[inline(always)]
+            fn write(self, writers: &mut Self::Writers<'_>, row: usize) {
+                #(#writes(self.#names, &mut writers.#indices, row);)*
+            }
+
+            #[inline(always)]
+            fn end_block(writers: &mut Self::Writers<'_>, block: usize) {
+                #(#end_blocks(&mut writers.#indices, block);)*
             }
         }
     })
+}
+
+/// `<T as trait>::member` of each field's type. All of it stands at the type, so that a type that cannot be one is told once.
+fn each(fields: &NamedFields, value: &TokenStream, member: &str) -> Vec<TokenStream> {
+    let path = |field: &Field| {
+        let ty = &field.ty;
+        let member = syn::Ident::new(member, ty.span());
+        quote_spanned!(ty.span()=> <#ty as ::unskew_guest::#value>::#member)
+    };
+    fields.iter().map(path).collect()
 }
 
 pub type NamedFields = syn::punctuated::Punctuated<Field, syn::Token![,]>;

@@ -1,3 +1,5 @@
+use crate::frame::fixed_words;
+use crate::slot::Slot;
 use crate::value::{canonical_f32, canonical_f64};
 use crate::view::ColumnView;
 use crate::{ColumnType, Value};
@@ -55,6 +57,32 @@ impl Column {
         self.bytes.clear();
         if self.column_type.is_variable() {
             self.words.push(0);
+        }
+    }
+
+    /// Drops the rows and makes room for `rows` others, to be written in place and then [sealed](Self::seal).
+    pub fn lay_out(&mut self, rows: usize, nullable: bool) -> Slot<'_> {
+        self.clear();
+        if self.column_type.is_variable() {
+            return Slot::Variable(self);
+        }
+        self.rows = rows;
+        self.words.resize(fixed_words(self.column_type, rows), 0);
+        self.validity.resize(if nullable { rows.div_ceil(64) } else { 0 }, 0);
+        Slot::Fixed {
+            words: &mut self.words,
+            validity: &mut self.validity,
+        }
+    }
+
+    /// Counts what is missing, when every row that was [laid out](Self::lay_out) is written.
+    pub fn seal(&mut self) {
+        if !self.validity.is_empty() && !self.column_type.is_variable() {
+            let present: usize = self.validity.iter().map(|word| word.count_ones() as usize).sum();
+            self.nulls = self.rows - present;
+            if self.nulls == 0 {
+                self.validity.clear();
+            }
         }
     }
 

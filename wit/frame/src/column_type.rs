@@ -70,6 +70,11 @@ impl ColumnType {
     pub const fn is_variable(self) -> bool {
         matches!(self, Self::String | Self::Bytes)
     }
+
+    /// Whether this is the [`tag`](Self::tag) of such a type.
+    pub(crate) const fn is_variable_tag(tag: u8) -> bool {
+        tag == Self::String.tag() || tag == Self::Bytes.tag()
+    }
 }
 
 impl fmt::Display for ColumnType {

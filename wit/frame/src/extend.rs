@@ -144,7 +144,7 @@ fn has_bytes_of_missing(view: &ColumnView<'_>, rows: &Range<usize>) -> bool {
             .any(|row| !bit(view.validity, row) && !view.slice(row).is_empty())
 }
 
-fn missing_count(view: &ColumnView<'_>, rows: &Range<usize>) -> usize {
+pub(crate) fn missing_count(view: &ColumnView<'_>, rows: &Range<usize>) -> usize {
     if view.validity.is_empty() {
         return 0;
     }

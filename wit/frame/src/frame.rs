@@ -11,9 +11,9 @@ pub const MAX_COLUMNS: usize = 4_096;
 pub const MAX_ROWS: usize = 1 << 24;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"UNSK");
-const HEADER_WORDS: usize = 2;
-const DIRECTORY_WORDS: usize = 2;
-const HAS_VALIDITY: u64 = 1 << 8;
+pub(crate) const HEADER_WORDS: usize = 2;
+pub(crate) const DIRECTORY_WORDS: usize = 2;
+pub(crate) const HAS_VALIDITY: u64 = 1 << 8;
 const IS_SCALAR: u64 = 1 << 9;
 /// The bits of a directory's first word that mean nothing yet: a frame that has one was made for another reader.
 const RESERVED: u64 = 0xffff_fc00;
@@ -65,7 +65,7 @@ pub fn encode_to(columns: &[&Column], rows: usize, words: &mut [u64]) {
     let total = words.len();
     let mut end = HEADER_WORDS + DIRECTORY_WORDS * columns.len();
     for (index, column) in columns.iter().enumerate() {
-        let mut head = u64::from(column.column_type().tag()) | u64::from(column.column_type().vector_len()) << 32;
+        let mut head = directory_head(column.column_type());
         let mut validity = 0;
         if column.null_count() > 0 {
             head |= HAS_VALIDITY;
@@ -83,18 +83,33 @@ pub fn encode_to(columns: &[&Column], rows: usize, words: &mut [u64]) {
         words[directory + 1] = validity | data << 32;
     }
     assert!(end == total, "a frame of {end} words was written to {total}");
-    words[0] = u64::from(MAGIC) | u64::from(FRAME_VERSION) << 32 | (columns.len() as u64) << 48;
-    words[1] = rows as u64 | (end as u64) << 32;
+    words[0] = head_word(columns.len());
+    words[1] = size_word(rows, end);
+}
+
+/// The first word of a frame.
+pub(crate) fn head_word(columns: usize) -> u64 {
+    u64::from(MAGIC) | u64::from(FRAME_VERSION) << 32 | (columns as u64) << 48
+}
+
+/// The second word of a frame.
+pub(crate) fn size_word(rows: usize, words: usize) -> u64 {
+    rows as u64 | (words as u64) << 32
+}
+
+/// The first word of a directory's entry, without its flags.
+pub(crate) fn directory_head(column_type: ColumnType) -> u64 {
+    u64::from(column_type.tag()) | u64::from(column_type.vector_len()) << 32
 }
 
 /// Writes `part` from word `start` on and gives the word behind it.
-fn put(words: &mut [u64], start: usize, part: &[u64]) -> usize {
+pub(crate) fn put(words: &mut [u64], start: usize, part: &[u64]) -> usize {
     let end = start + part.len();
     words[start..end].copy_from_slice(part);
     end
 }
 
-fn put_bytes(words: &mut [u64], start: usize, bytes: &[u8]) -> usize {
+pub(crate) fn put_bytes(words: &mut [u64], start: usize, bytes: &[u8]) -> usize {
     let end = start + bytes.len().div_ceil(8);
     if start < end {
         words[end - 1] = 0;
@@ -341,11 +356,11 @@ fn is_text(bytes: &[u8], offsets: &[u32]) -> bool {
 }
 
 /// The words of a column's fixed-width part: its values, or its offsets.
-fn fixed_words(column_type: ColumnType, stored: usize) -> usize {
+pub(crate) fn fixed_words(column_type: ColumnType, stored: usize) -> usize {
     fixed_words_u64(column_type, stored) as usize
 }
 
-fn fixed_words_u64(column_type: ColumnType, stored: usize) -> u64 {
+pub(crate) fn fixed_words_u64(column_type: ColumnType, stored: usize) -> u64 {
     let stored = stored as u64;
     match column_type {
         ColumnType::F64 | ColumnType::I64 | ColumnType::Timestamp => stored,

@@ -5,6 +5,8 @@
 //! - [`Column`]: an owned column that grows by rows
 //! - [`ColumnView`]: a column read in place, owned or inside a frame
 //! - [`Frame`]: a checked view of a frame's words; [`encode`] writes them
+//! - [`Slot`]: where the rows of a column are written in place: in a frame by [`lay_out`], in a column by
+//!   [`Column::lay_out`]
 //!
 //! ```
 //! use unskew_frame::{Column, ColumnType, Frame, Value, encode};
@@ -26,6 +28,7 @@ mod column;
 mod column_type;
 mod extend;
 mod frame;
+mod slot;
 #[cfg(test)]
 mod twin;
 mod value;
@@ -36,6 +39,7 @@ pub use column_type::{ColumnType, MAX_VECTOR_LEN, ParseColumnTypeError};
 pub use frame::{
     EncodeError, FRAME_VERSION, Frame, FrameError, MAX_COLUMNS, MAX_ROWS, encode, encode_to, encoded_words,
 };
+pub use slot::{Slot, Slots, lay_out, seal};
 pub use value::{Value, canonical_f32, canonical_f64};
 pub use view::ColumnView;
 

@@ -1,3 +1,4 @@
+use crate::extend::missing_count;
 use crate::{Column, ColumnType, Value};
 
 /// A column read in place: inside a frame, or an owned [`Column`].
@@ -63,6 +64,48 @@ impl<'a> ColumnView<'a> {
     pub fn is_present(&self, row: usize) -> bool {
         let row = row & self.mask;
         self.validity.is_empty() || bit(self.validity, row)
+    }
+
+    /// All ones, or 0 for a scalar: `row & mask` is the stored row.
+    #[inline]
+    pub fn row_mask(&self) -> usize {
+        self.mask
+    }
+
+    /// A bit for each stored row, set where it has a value; empty where all have.
+    #[inline]
+    pub fn validity(&self) -> &'a [u64] {
+        self.validity
+    }
+
+    /// The values of a fixed width as a frame holds them, or the offsets of texts and bytes, two to a word.
+    #[inline]
+    pub fn words(&self) -> &'a [u64] {
+        self.words
+    }
+
+    /// What the offsets of texts and bytes point into.
+    #[inline]
+    pub fn data(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How many of these rows are missing.
+    ///
+    /// # Panics
+    /// On a row out of range.
+    pub fn missing_count(&self, rows: core::ops::Range<usize>) -> usize {
+        match (self.validity.is_empty(), self.is_scalar()) {
+            (true, _) => 0,
+            (false, true) => {
+                if self.is_present(0) {
+                    0
+                } else {
+                    rows.len()
+                }
+            }
+            (false, false) => missing_count(self, &rows),
+        }
     }
 
     /// The f64 at `row`; 0.0 where it is missing.

@@ -254,6 +254,6 @@ fn frames_of_other_types_are_refused() {
         refusal(testing::merge::<MarketPrice>(&no_states(1), &no_states(2))),
         "the two sides have different numbers of rows"
     );
-    let mut out = Vec::new();
+    let mut out = FrameBuffer::new();
     assert!(refusal(fold_frame::<MarketPrice>(&[], &[1, 2, 3], &mut out)).starts_with("states: "));
 }

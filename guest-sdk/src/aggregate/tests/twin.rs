@@ -62,11 +62,20 @@ fn expected(history: &History) -> Vec<Column> {
     let mut columns: Vec<Column> = output_columns::<MarketPrice>()
         .map(|(_, column)| Column::new(column.column_type))
         .collect();
-    for query in &history.queries {
-        let seen = history.seen(query);
-        for (window, columns) in MarketPrice::WINDOWS.iter().zip(columns.chunks_mut(9)) {
-            twin(&seen, query, window).write(columns);
+    for (window, columns) in MarketPrice::WINDOWS.iter().zip(columns.chunks_mut(9)) {
+        let mut slots = columns
+            .iter_mut()
+            .zip(Market::COLUMNS)
+            .map(|(column, declared)| column.lay_out(history.queries.len(), declared.nullable));
+        let mut writers = Market::writers(&mut slots);
+        for (row, query) in history.queries.iter().enumerate() {
+            twin(&history.seen(query), query, window).write(&mut writers, row);
+            if row % BLOCK_ROWS == BLOCK_ROWS - 1 || row + 1 == history.queries.len() {
+                Market::end_block(&mut writers, row / BLOCK_ROWS);
+            }
         }
+        drop(slots);
+        columns.iter_mut().for_each(Column::seal);
     }
     columns
 }

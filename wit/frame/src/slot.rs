@@ -1,0 +1,179 @@
+//! Writing a frame row by row: the columns of a fixed width in place, texts and bytes beside it until it is sealed.
+
+use crate::frame::{
+    DIRECTORY_WORDS, EncodeError, HAS_VALIDITY, HEADER_WORDS, directory_head, fixed_words_u64, head_word, put,
+    put_bytes, size_word,
+};
+use crate::{Column, ColumnType, MAX_COLUMNS, MAX_ROWS};
+
+/// Where the rows of one column are written.
+#[derive(Debug)]
+pub enum Slot<'w> {
+    /// Values of a fixed width, every one of which is to be written.
+    Fixed {
+        /// The values, as a frame holds them.
+        words: &'w mut [u64],
+        /// A bit for each row, all of which are to be written; empty where no value may be missing.
+        validity: &'w mut [u64],
+    },
+    /// Texts or bytes, to be pushed in order.
+    Variable(&'w mut Column),
+}
+
+/// Lays out a frame of `rows` rows of these columns, each with whether a value may be missing. `variable` holds a cleared
+/// column for each of them that is of texts or of bytes, in order. The slots come in the order of the columns; when all
+/// rows are written, [`seal`] makes a frame of the words.
+///
+/// # Errors
+/// As [`encode`](crate::encode): too many columns, rows or words.
+///
+/// # Panics
+/// If `variable` has too few columns.
+pub fn lay_out<'w, C>(
+    columns: C,
+    rows: usize,
+    words: &'w mut Vec<u64>,
+    variable: &'w mut [Column],
+) -> Result<Slots<'w, C>, EncodeError>
+where
+    C: Iterator<Item = (ColumnType, bool)> + Clone,
+{
+    let parts = |(column_type, nullable): (ColumnType, bool)| {
+        if column_type.is_variable() {
+            return (0, 0);
+        }
+        let validity = if nullable { rows.div_ceil(64) as u64 } else { 0 };
+        (validity, fixed_words_u64(column_type, rows))
+    };
+    let count = columns.clone().count();
+    if count > MAX_COLUMNS || rows > MAX_ROWS {
+        return Err(EncodeError::TooLarge);
+    }
+    let directory_end = HEADER_WORDS + DIRECTORY_WORDS * count;
+    let total = columns
+        .clone()
+        .map(|column| parts(column).0 + parts(column).1)
+        .sum::<u64>()
+        + directory_end as u64;
+    if u64::from(u32::MAX) < total || usize::try_from(total * 8).is_err() {
+        return Err(EncodeError::TooLarge);
+    }
+    // What is not a slot is written below; the slots' owners write every value.
+    words.resize(total as usize, 0);
+    words[0] = head_word(count);
+    words[1] = size_word(rows, 0);
+    let mut end = directory_end as u64;
+    for (index, column) in columns.clone().enumerate() {
+        let (validity, data) = parts(column);
+        let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
+        words[directory] = directory_head(column.0);
+        words[directory + 1] = (end + validity) << 32;
+        if validity > 0 {
+            words[directory] |= HAS_VALIDITY;
+            words[directory + 1] |= end;
+        }
+        end += validity + data;
+        if data > 0 {
+            // Half words and bits need not fill the last word.
+            words[end as usize - 1] = 0;
+        }
+    }
+    let (_, parts) = words.split_at_mut(directory_end);
+    Ok(Slots {
+        columns,
+        rows,
+        words: parts,
+        variable: variable.iter_mut(),
+    })
+}
+
+/// The slots of a frame: see [`lay_out`].
+#[derive(Debug)]
+pub struct Slots<'w, C> {
+    columns: C,
+    rows: usize,
+    words: &'w mut [u64],
+    variable: core::slice::IterMut<'w, Column>,
+}
+
+impl<'w, C: Iterator<Item = (ColumnType, bool)>> Iterator for Slots<'w, C> {
+    type Item = Slot<'w>;
+
+    fn next(&mut self) -> Option<Slot<'w>> {
+        let (column_type, nullable) = self.columns.next()?;
+        if column_type.is_variable() {
+            let column = self.variable.next().filter(|c| c.column_type() == column_type);
+            let Some(column) = column else {
+                panic!("no column to write the rows of {column_type} to");
+            };
+            return Some(Slot::Variable(column));
+        }
+        let mut take = |count: usize| {
+            let (part, rest) = core::mem::take(&mut self.words).split_at_mut(count);
+            self.words = rest;
+            part
+        };
+        let validity = take(if nullable { self.rows.div_ceil(64) } else { 0 });
+        let words = take(fixed_words_u64(column_type, self.rows) as usize);
+        Some(Slot::Fixed { words, validity })
+    }
+}
+
+/// Finishes a frame that [`lay_out`] began, when every row is written: a validity without a missing value is taken off the
+/// directory, and the texts and bytes are appended.
+///
+/// # Errors
+/// The texts and bytes are too large: see [`encode`](crate::encode).
+pub fn seal(words: &mut Vec<u64>, variable: &[Column]) -> Result<(), EncodeError> {
+    let (count, rows) = ((words[0] >> 48) as usize, words[1] as u32 as usize);
+    let mut variable = variable.iter();
+    for index in 0..count {
+        let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
+        let (head, place) = (words[directory], words[directory + 1]);
+        if ColumnType::is_variable_tag(head as u8) {
+            if let Some(column) = variable.next() {
+                append(words, directory, column)?;
+            }
+        } else if head & HAS_VALIDITY != 0 {
+            let start = place as u32 as usize;
+            let validity = &words[start..start + rows.div_ceil(64)];
+            if is_all_set(validity, rows) {
+                words[directory] &= !HAS_VALIDITY;
+                words[directory + 1] &= !u64::from(u32::MAX);
+            }
+        }
+    }
+    words[1] = size_word(rows, words.len());
+    Ok(())
+}
+
+fn append(words: &mut Vec<u64>, directory: usize, column: &Column) -> Result<(), EncodeError> {
+    let validity = if column.null_count() > 0 {
+        column.validity()
+    } else {
+        &[]
+    };
+    let start = words.len();
+    let total =
+        start as u64 + (validity.len() + column.words().len()) as u64 + (column.bytes().len() as u64).div_ceil(8);
+    if column.bytes().len() > u32::MAX as usize || u64::from(u32::MAX) < total || usize::try_from(total * 8).is_err() {
+        return Err(EncodeError::TooLarge);
+    }
+    words.resize(total as usize, 0);
+    if !validity.is_empty() {
+        words[directory] |= HAS_VALIDITY;
+    }
+    let data = put(words, start, validity);
+    words[directory + 1] = (data as u64) << 32 | if validity.is_empty() { 0 } else { start as u64 };
+    let end = put(words, data, column.words());
+    put_bytes(words, end, column.bytes());
+    Ok(())
+}
+
+fn is_all_set(validity: &[u64], rows: usize) -> bool {
+    let (full, rest) = (rows / 64, rows % 64);
+    validity[..full].iter().all(|word| *word == u64::MAX) && (rest == 0 || validity[full] == (1 << rest) - 1)
+}
+
+#[cfg(test)]
+mod tests;
