@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use unskew::{Host, Refresh, SnapshotEntry, Store};
+use unskew::{Cpu, Host, Refresh, SnapshotEntry, Store};
 use unskew_frame::ColumnType;
 use unskew_registry::{Draft, commit, module_entries, prepare, put_snapshot};
 use unskew_snapshot::{FeatureColumn, KeyColumn, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions};
@@ -72,7 +72,11 @@ fn snapshot_of(fixture: &Fixture, generation: u64, view: &str) -> PathBuf {
 }
 
 fn native_code(fixture: &Fixture) -> PathBuf {
-    Store::compiled_path(&fixture.store.compiled_dir(), &fixture.modules["ctr-history"].digest())
+    Store::compiled_path(
+        &fixture.store.compiled_dir(),
+        &fixture.modules["ctr-history"].digest(),
+        Cpu::best(),
+    )
 }
 
 #[test]
@@ -219,7 +223,14 @@ fn damaged_native_code_is_refused_until_it_is_prepared_again() {
     let error = Host::open(fixture.store.root(), patient()).expect_err("the code is cut short");
     assert!(chain(&error).contains(prepare_again), "{error}");
     let manifest = fixture.store.manifest(1).expect("it is published");
-    let done = prepare(&fixture.store, &fixture.store.compiled_dir(), &manifest, |_, _, _| ()).expect("it compiles");
+    let done = prepare(
+        &fixture.store,
+        &fixture.store.compiled_dir(),
+        &manifest,
+        Cpu::best(),
+        |_, _, _| (),
+    )
+    .expect("it compiles");
     assert_eq!(
         done.iter().filter(|compiled| !compiled.is_cached).count(),
         1,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use unskew::{CallLimits, Digest, Host, HostOptions, Module, Runtime, Store};
+use unskew::{CallLimits, Cpu, Digest, Host, HostOptions, Module, Runtime, Store};
 use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, TrainingSet, compute, publish};
 use unskew_registry::{BuildOptions, build_component, compile, load_modules};
 use unskew_snapshot::EventTime;
@@ -141,14 +141,14 @@ fn seed_compiled(store: &Store) {
     static COMPILED: OnceLock<Vec<(Digest, Vec<u8>)>> = OnceLock::new();
     let compiled = COMPILED.get_or_init(|| {
         let compiled = |name| {
-            let code = compile(component(name)).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            let code = compile(component(name), Cpu::best()).unwrap_or_else(|error| panic!("{}", chain(&error)));
             (Digest::of(component(name)), code)
         };
         ["ctr-history", "request-context"].map(compiled).into()
     });
     fs::create_dir_all(store.compiled_dir()).expect("a directory for native code");
     for (digest, code) in compiled {
-        fs::write(Store::compiled_path(&store.compiled_dir(), digest), code).expect("native code");
+        fs::write(Store::compiled_path(&store.compiled_dir(), digest, Cpu::best()), code).expect("native code");
     }
 }
 

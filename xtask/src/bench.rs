@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 5] = ["evaluate", "request", "lookup", "layouts", "write"];
+const BENCHES: [&str; 6] = ["evaluate", "knobs", "request", "lookup", "layouts", "write"];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, request, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is named.
+    /// evaluate, knobs, request, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
-    if name == "evaluate" {
+    if name == "evaluate" || name == "knobs" {
         setup::wasm_toolchain()?;
         return run_evaluate(name, arguments);
     }

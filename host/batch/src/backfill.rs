@@ -342,7 +342,7 @@ impl TrainingSet {
                 .filter_map(|name| modules.get(name).map(|module| (name.to_owned(), module.digest())))
                 .collect(),
             ties: self.ties.clone(),
-            engine: unskew::settings_digest(),
+            engine: unskew::settings_digest(unskew::Cpu::Baseline),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use unskew::Store;
+use unskew::{Cpu, Store};
 use unskew_registry::{Compiled, prepare};
 
 use crate::answer::{Answer, Facts, grouped};
@@ -20,14 +20,22 @@ pub struct Prepare {
     /// The store.
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
+
+    /// Compile for processors of this level: baseline, v2 or v3 [default: the best of this machine's].
+    ///
+    /// Results are the same at every level. A host takes the best code that its processor runs: give the level of the
+    /// weakest machine that shares this store.
+    #[arg(long, value_name = "LEVEL", hide_default_value = true)]
+    cpu: Option<Cpu>,
 }
 
 impl Prepare {
     pub fn run(self) -> Result<Answer, Failure> {
         let store = Store::new(self.store);
         let manifest = current_manifest(&store)?;
+        let cpu = self.cpu.unwrap_or_else(Cpu::best);
         let watch = Watch::new();
-        let modules = prepare(&store, &store.compiled_dir(), &manifest, |compiled, done, all| {
+        let modules = prepare(&store, &store.compiled_dir(), &manifest, cpu, |compiled, done, all| {
             let did = if compiled.is_cached { "kept" } else { "compiled" };
             watch.say(&format!("{did} module {done} of {all}"));
         })?;
@@ -35,7 +43,8 @@ impl Prepare {
 
         let mut facts = Facts::default()
             .with("generation", manifest.generation)
-            .with("cache", store.compiled_dir().display());
+            .with("cache", store.compiled_dir().display())
+            .with("processor", cpu);
         for (name, entry) in &manifest.modules {
             if let Some(compiled) = modules.iter().find(|compiled| compiled.digest == entry.digest) {
                 facts = facts.with(
@@ -50,6 +59,7 @@ impl Prepare {
         let json = json!({
             "generation": manifest.generation,
             "cache": store.compiled_dir().display().to_string(),
+            "processor": cpu.to_string(),
             "modules": modules.iter().map(compiled).collect::<Json>(),
         });
         Ok(Answer {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use unskew::{Module, Plan, descriptors};
+use unskew::{Cpu, Module, Plan, descriptors};
 use unskew_batch::{Project, publish};
 use unskew_registry::prepare;
 use unskew_snapshot::EventTime;
@@ -57,7 +57,7 @@ impl Publish {
         })?;
         let generation = manifest.generation;
         // Loading compiled them already; this is for a cache that someone emptied meanwhile.
-        prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| ()).help(|| {
+        prepare(&store, &store.compiled_dir(), &manifest, Cpu::best(), |_, _, _| ()).help(|| {
             format!(
                 "generation {generation} is published; run `unskew prepare --store {}`",
                 store.root().display()

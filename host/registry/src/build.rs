@@ -11,6 +11,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::check::{CheckError, World, check_component};
+use crate::section::push_section;
 use crate::toolchain::{Toolchain, ToolchainError};
 
 /// How a transform is built.
@@ -264,22 +265,12 @@ fn without_notes(core: &[u8]) -> Result<Vec<u8>, String> {
             _ => {
                 if let Some((id, range)) = payload.as_section() {
                     let contents = contents(range);
-                    kept.push(id);
-                    push_leb128(&mut kept, contents.len());
-                    kept.extend_from_slice(contents);
+                    push_section(&mut kept, id, contents);
                 }
             }
         }
     }
     Ok(kept)
-}
-
-fn push_leb128(bytes: &mut Vec<u8>, mut value: usize) {
-    while 0x80 <= value {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 fn make_component(package: &Package, core: &[u8]) -> Result<Vec<u8>, BuildError> {

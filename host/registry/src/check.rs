@@ -64,7 +64,7 @@ pub fn check_component(bytes: &[u8]) -> Result<World, CheckError> {
 
 /// What components may use: what every engine has and gives the same results on every machine. No threads and no relaxed
 /// SIMD.
-const FEATURES: WasmFeatures = WasmFeatures::WASM2
+pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
 

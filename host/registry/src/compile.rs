@@ -3,32 +3,48 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use unskew::{Digest, Manifest, Store};
+use unskew::{ArtefactError, Cpu, Digest, Manifest, Store};
 use wasmtime::Engine;
 
-use crate::check::{CheckError, check_component};
+use crate::check::{CheckError, FEATURES, check_component};
+use crate::features;
 use crate::file;
+use crate::rewrite::rewrite;
 
 /// Native code for a component, wrapped as an artefact that only the same component on an engine of the same settings loads.
-/// The same component gives the same bytes.
+/// The same component gives the same bytes. The code runs on processors of level `cpu` and better.
 ///
 /// # Errors
 /// The component does not keep to the contract, or the compiler refuses it.
-pub fn compile(component: &[u8]) -> Result<Vec<u8>, CompileError> {
-    Compiler::new()?.compile(component)
+pub fn compile(component: &[u8], cpu: Cpu) -> Result<Vec<u8>, CompileError> {
+    Compiler::new(cpu)?.compile(component)
 }
 
-/// Compiles one module of a store into the cache of native code in `directory`, unless it is there already, whole and made
-/// with this host's settings.
+/// The component as [`compile`] gives it to the compiler: with canonical NaNs, and its core module exported where that may be
+/// called directly.
+///
+/// # Errors
+/// The component does not keep to the contract.
+pub fn rewritten(component: &[u8]) -> Result<Vec<u8>, CompileError> {
+    check_component(component)?;
+    rewrite(component, FEATURES).map_err(|reason| CompileError::Refused {
+        digest: Digest::of(component),
+        reason,
+    })
+}
+
+/// Compiles one module of a store into the cache of native code in `directory`, for the best processor that this machine's
+/// is, unless it is there already, whole and made with this host's settings.
 ///
 /// # Errors
 /// The module is missing or damaged, does not keep to the contract, or the cache cannot be written.
 pub fn compile_into(store: &Store, directory: &Path, digest: &Digest) -> Result<Compiled, CompileError> {
     let mut compiler = None;
-    compile_missing(store, directory, digest, &mut compiler)
+    compile_missing(store, directory, digest, Cpu::best(), &mut compiler)
 }
 
-/// Fills the cache of native code in `directory` with every module of a generation. `progress` hears of each module that is
+/// Fills the cache of native code in `directory` with every module of a generation, for processors of level `cpu` and
+/// better. `progress` hears of each module that is
 /// done, with the number done and the number in all.
 ///
 /// # Errors
@@ -37,6 +53,7 @@ pub fn prepare(
     store: &Store,
     directory: &Path,
     manifest: &Manifest,
+    cpu: Cpu,
     mut progress: impl FnMut(&Compiled, usize, usize),
 ) -> Result<Vec<Compiled>, CompileError> {
     // Two names may mean one component.
@@ -44,7 +61,7 @@ pub fn prepare(
     let mut compiler = None;
     let mut done = Vec::with_capacity(digests.len());
     for digest in &digests {
-        let compiled = compile_missing(store, directory, digest, &mut compiler)?;
+        let compiled = compile_missing(store, directory, digest, cpu, &mut compiler)?;
         done.push(compiled);
         progress(&compiled, done.len(), digests.len());
     }
@@ -66,10 +83,11 @@ fn compile_missing(
     store: &Store,
     directory: &Path,
     digest: &Digest,
+    cpu: Cpu,
     compiler: &mut Option<Compiler>,
 ) -> Result<Compiled, CompileError> {
-    let path = Store::compiled_path(directory, digest);
-    if let Some(bytes) = cached_bytes(&path, digest)? {
+    let path = Store::compiled_path(directory, digest, cpu);
+    if let Some(bytes) = cached_bytes(&path, digest, cpu)? {
         return Ok(Compiled {
             digest: *digest,
             bytes,
@@ -79,7 +97,7 @@ fn compile_missing(
     let component = read_module(store, digest)?;
     let compiler = match compiler {
         Some(compiler) => compiler,
-        None => compiler.insert(Compiler::new()?),
+        None => compiler.insert(Compiler::new(cpu)?),
     };
     let artefact = compiler.compile(&component)?;
     file::replace(&path, &artefact).map_err(|source| CompileError::Write { path, source })?;
@@ -91,9 +109,17 @@ fn compile_missing(
 }
 
 /// The size of the artefact if it is one that this host loads. One that is damaged or of other settings is compiled again.
-fn cached_bytes(path: &Path, digest: &Digest) -> Result<Option<usize>, CompileError> {
+fn cached_bytes(path: &Path, digest: &Digest, cpu: Cpu) -> Result<Option<usize>, CompileError> {
     match fs::read(path) {
-        Ok(bytes) => Ok(unskew::decode_artefact(digest, &bytes).is_ok().then_some(bytes.len())),
+        Ok(bytes) => {
+            let is_good = match unskew::decode_artefact(digest, &bytes) {
+                Ok(_) => true,
+                // Whole, for another machine than this one.
+                Err(ArtefactError::Cpu(found)) => found == cpu,
+                Err(_) => false,
+            };
+            Ok(is_good.then_some(bytes.len()))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(CompileError::Read {
             path: path.to_owned(),
@@ -120,32 +146,34 @@ fn read_module(store: &Store, digest: &Digest) -> Result<Vec<u8>, CompileError> 
 
 struct Compiler {
     engine: Engine,
+    cpu: Cpu,
 }
 
 impl Compiler {
-    fn new() -> Result<Self, CompileError> {
+    fn new(cpu: Cpu) -> Result<Self, CompileError> {
         let refused = |error: wasmtime::Error| CompileError::Engine {
             reason: format!("{error:#}"),
         };
         let mut config = unskew::config();
-        config.cranelift_nan_canonicalization(unskew::NAN_CANONICALIZATION);
         // Named even where it is this machine's own: without a name the compiler would use whatever this processor has.
         config.target(unskew::TARGET).map_err(refused)?;
+        features::enable(&mut config, cpu);
         Ok(Self {
             engine: Engine::new(&config).map_err(refused)?,
+            cpu,
         })
     }
 
     fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
-        check_component(component)?;
+        let digest = Digest::of(component);
         let code = self
             .engine
-            .precompile_component(component)
+            .precompile_component(&rewritten(component)?)
             .map_err(|error| CompileError::Refused {
-                digest: Digest::of(component),
+                digest,
                 reason: format!("{error:#}"),
             })?;
-        Ok(unskew::encode_artefact(&Digest::of(component), &code))
+        Ok(unskew::encode_artefact(&digest, self.cpu, &code))
     }
 }
 

@@ -11,16 +11,21 @@ mod build;
 mod check;
 mod compile;
 mod contract;
+mod features;
 mod file;
 #[cfg(test)]
 mod fixture;
 mod load;
+mod nan;
 mod publish;
+mod rewrite;
+mod section;
 mod toolchain;
 
 pub use build::{BuildError, BuildOptions, Built, build_component};
 pub use check::{COMPONENT_BUDGET_BYTES, CheckError, MAX_COMPONENT_BYTES, World, check_component};
-pub use compile::{CompileError, Compiled, compile, compile_into, prepare};
+pub use compile::{CompileError, Compiled, compile, compile_into, prepare, rewritten};
 pub use load::{LoadModulesError, load_modules, module_entries};
 pub use publish::{Draft, PublishError, commit, put_module, put_snapshot};
+pub use rewrite::core_module;
 pub use toolchain::{TARGET, Toolchain, ToolchainError};

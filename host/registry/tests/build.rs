@@ -79,7 +79,7 @@ fn a_crate_becomes_a_component_that_runs() {
 /// Instantiates it with an empty linker: there is nothing to import.
 fn runs(component: &[u8]) {
     let engine = unskew::engine().unwrap();
-    let artefact = unskew_registry::compile(component).unwrap();
+    let artefact = unskew_registry::compile(component, unskew::Cpu::best()).unwrap();
     assert!(unskew::decode_artefact(&Digest::of(component), &artefact).is_ok());
 
     let component = Component::new(&engine, component).unwrap();
@@ -113,9 +113,16 @@ fn is_published(component: &[u8]) {
     };
     let generation = unskew_registry::commit(&store, draft).unwrap();
     let manifest = store.manifest(generation).unwrap();
-    let compiled = unskew_registry::prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| {}).unwrap();
+    let compiled = unskew_registry::prepare(
+        &store,
+        &store.compiled_dir(),
+        &manifest,
+        unskew::Cpu::best(),
+        |_, _, _| {},
+    )
+    .unwrap();
     assert_eq!(compiled.len(), 1);
-    let path = Store::compiled_path(&store.compiled_dir(), &digest);
+    let path = Store::compiled_path(&store.compiled_dir(), &digest, unskew::Cpu::best());
     assert!(unskew::decode_artefact(&digest, &fs::read(path).unwrap()).is_ok());
 }
 

@@ -1,5 +1,6 @@
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::cpu::Cpu;
 use crate::digest::Digest;
 use crate::engine::settings_digest;
 
@@ -16,10 +17,10 @@ const HEADER_BYTES: usize = 8 + 32 + 32 + 8 + 16;
 /// 80 16  xxh3-128 of the code
 /// 96     the code
 /// ```
-pub fn encode_artefact(component: &Digest, code: &[u8]) -> Vec<u8> {
+pub fn encode_artefact(component: &Digest, cpu: Cpu, code: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + code.len());
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&settings_digest().0);
+    bytes.extend_from_slice(&settings_digest(cpu).0);
     bytes.extend_from_slice(&component.0);
     bytes.extend_from_slice(&(code.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&xxh3_128(code).to_le_bytes());
@@ -36,8 +37,13 @@ pub fn decode_artefact<'a>(component: &Digest, bytes: &'a [u8]) -> Result<&'a [u
     if header[..8] != MAGIC {
         return Err(ArtefactError::Damaged);
     }
-    if header[8..40] != settings_digest().0 {
-        return Err(ArtefactError::Settings);
+    match Cpu::ALL
+        .into_iter()
+        .find(|cpu| header[8..40] == settings_digest(*cpu).0)
+    {
+        None => return Err(ArtefactError::Settings),
+        Some(cpu) if !cpu.is_supported() => return Err(ArtefactError::Cpu(cpu)),
+        Some(_) => {}
     }
     if header[40..72] != component.0 {
         return Err(ArtefactError::Component);
@@ -58,6 +64,9 @@ pub enum ArtefactError {
     /// Compiled by another version or with other settings.
     #[error("the compiled module was made by another version of the engine or with other settings")]
     Settings,
+    /// Compiled for processors that this machine's is not one of.
+    #[error("the compiled module is for a processor of level {0}, which this machine's is not")]
+    Cpu(Cpu),
     /// Compiled from another component.
     #[error("the compiled module belongs to another component")]
     Component,

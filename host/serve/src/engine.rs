@@ -2,6 +2,7 @@ use std::sync::OnceLock;
 
 use wasmtime::{Config, Engine};
 
+use crate::cpu::Cpu;
 use crate::digest::Digest;
 
 /// The most memory that one instance may have, in bytes.
@@ -19,8 +20,9 @@ pub const TARGET: &str = if cfg!(target_arch = "aarch64") {
 /// The engine's version. A test compares it with Cargo.lock; the engine also checks it in the code it loads.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
-/// The one configuration of the engine, for running and for compiling alike. A compiler adds [`NAN_CANONICALIZATION`] and
-/// [`TARGET`], which only it can set; [`settings`] names them too, so an artefact compiled otherwise is refused.
+/// The one configuration of the engine, for running and for compiling alike. A compiler adds [`TARGET`] and the features of
+/// a [`Cpu`], which only it can set, and rewrites modules so that every NaN whose bits can be seen is the canonical one
+/// ([`NAN_REWRITE`]); [`settings`] names them too, so an artefact compiled otherwise is refused.
 pub fn config() -> Config {
     let mut config = Config::new();
     // Asynchronous components triple the cost of a call, and no transform waits for anything.
@@ -34,21 +36,22 @@ pub fn config() -> Config {
     config
 }
 
-/// Whether compiled code gives every NaN that it computes its canonical bits.
-pub const NAN_CANONICALIZATION: bool = true;
+/// The version of the rewrite that makes NaN canonical before a module is compiled.
+pub const NAN_REWRITE: u32 = 1;
 
 /// What native code depends on, a line each. It is part of every compiled artefact.
-pub fn settings() -> String {
+pub fn settings(cpu: Cpu) -> String {
     format!(
-        "wasmtime {WASMTIME_VERSION}\ntarget {TARGET}\nnan-canonicalization {NAN_CANONICALIZATION}\nepoch-interruption true\n\
+        "wasmtime {WASMTIME_VERSION}\ntarget {TARGET}\ncpu {cpu}\nnan-rewrite {NAN_REWRITE}\nepoch-interruption true\n\
          relaxed-simd false\nconcurrency false\nstack {MAX_STACK_BYTES}\n",
     )
 }
 
 /// The digest of [`settings`].
-pub fn settings_digest() -> Digest {
-    static DIGEST: OnceLock<Digest> = OnceLock::new();
-    *DIGEST.get_or_init(|| Digest::of(settings().as_bytes()))
+pub fn settings_digest(cpu: Cpu) -> Digest {
+    static DIGESTS: OnceLock<[Digest; Cpu::ALL.len()]> = OnceLock::new();
+    let digests = DIGESTS.get_or_init(|| Cpu::ALL.map(|cpu| Digest::of(settings(cpu).as_bytes())));
+    digests[cpu as usize]
 }
 
 /// An engine of [`config`].

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use unskew_frame::{Column, ColumnType, Frame, FrameError, Value, encode};
-use wasmtime::component::{ComponentExportIndex, TypedFunc};
+use unskew_frame::{Column, ColumnType, EncodeError, Frame, FrameError, Value};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::descriptor::{ColumnDescriptor, Kind};
+use crate::direct::Direct;
 use crate::engine::MAX_INSTANCE_BYTES;
-use crate::module::{Exports, InstantiateError, Shared};
+use crate::lifted::Lifted;
+use crate::module::{InstantiateError, Shared};
 use crate::runtime::TICK;
-use crate::wit::{WitAggregateError, WitRowError};
 
 /// What one call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,33 +52,17 @@ impl Default for CallLimits {
 pub struct Instance {
     module: Arc<Shared>,
     limits: CallLimits,
+    /// The deadline in ticks.
+    ticks: u64,
     live: Option<Live>,
-    /// The frames on their way in. Shared with the engine during a call only.
-    frames: [Words; 3],
     /// What went wrong in the last failed call.
     detail: String,
 }
 
-type Words = Arc<Vec<u64>>;
-/// Copied out: a component may free its result at the end of the call, before the host could read it in place.
-type RowResult = (Result<Vec<u64>, WitRowError>,);
-type AggregateResult = (Result<Vec<u64>, WitAggregateError>,);
-
-struct Live {
-    store: Store<InstanceState>,
-    functions: Functions,
-}
-
-enum Functions {
-    Row {
-        apply: TypedFunc<(Words,), RowResult>,
-    },
-    Aggregate {
-        fold: TypedFunc<(Words, Words), AggregateResult>,
-        merge: TypedFunc<(Words, Words), AggregateResult>,
-        read: TypedFunc<(Words, Words), AggregateResult>,
-        batch: TypedFunc<(Words, Words, Words), AggregateResult>,
-    },
+/// An instance in the engine: called directly where the component allows it, else through the component model.
+enum Live {
+    Direct(Box<Direct>),
+    Lifted(Lifted),
 }
 
 /// What the engine keeps beside an instance.
@@ -106,13 +90,45 @@ impl InstanceState {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Function {
+/// What a component exports beside its description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
     Apply,
     Fold,
     Merge,
     Read,
     Batch,
+}
+
+impl Function {
+    pub const COUNT: usize = Self::Batch as usize + 1;
+
+    /// The functions of a component of this kind.
+    pub fn of(kind: &Kind) -> &'static [Self] {
+        match kind {
+            Kind::Row => &[Self::Apply],
+            Kind::Aggregate(_) => &[Self::Fold, Self::Merge, Self::Read, Self::Batch],
+        }
+    }
+}
+
+/// The frames of a call: the columns of each, and its rows.
+pub(crate) type Frames<'a> = [(&'a [&'a Column], usize)];
+
+/// Why a way into a component came to nothing.
+pub(crate) enum EnterError {
+    /// A frame cannot be written.
+    Encode(EncodeError),
+    /// It trapped, or was interrupted.
+    Engine(wasmtime::Error),
+    /// It gave a pointer, a length or a case that is none.
+    Nonsense(&'static str),
+}
+
+/// What a component gave.
+pub(crate) enum Answer<'a> {
+    Frame(&'a [u64]),
+    Refused(String),
 }
 
 impl Instance {
@@ -124,8 +140,8 @@ impl Instance {
         Ok(Self {
             module,
             limits,
+            ticks: limits.ticks(),
             live: Some(live),
-            frames: Default::default(),
             detail: String::new(),
         })
     }
@@ -135,8 +151,7 @@ impl Instance {
     /// # Errors
     /// See [`CallError`]. Some outputs may have been appended.
     pub fn apply(&mut self, inputs: &[&Column], rows: usize, outputs: &mut [Column]) -> Result<(), CallError> {
-        self.fill(0, inputs, rows)?;
-        self.call(Function::Apply, rows, Expected::Outputs, outputs)
+        self.call(Function::Apply, &[(inputs, rows)], rows, Expected::Outputs, outputs)
     }
 
     /// Appends the states with the events added. `events` starts with the index of the state, ascending, and the time.
@@ -145,9 +160,14 @@ impl Instance {
     /// See [`CallError`].
     pub fn fold(&mut self, states: &Column, events: &[&Column], folded: &mut Column) -> Result<(), CallError> {
         let rows = states.rows();
-        self.fill(0, &[states], rows)?;
-        self.fill(1, events, row_count(events))?;
-        self.call(Function::Fold, rows, Expected::States, std::slice::from_mut(folded))
+        let frames: &Frames<'_> = &[(&[states], rows), (events, row_count(events))];
+        self.call(
+            Function::Fold,
+            frames,
+            rows,
+            Expected::States,
+            std::slice::from_mut(folded),
+        )
     }
 
     /// Appends, row by row, the state of the events of both sides.
@@ -156,9 +176,14 @@ impl Instance {
     /// See [`CallError`].
     pub fn merge(&mut self, left: &Column, right: &Column, merged: &mut Column) -> Result<(), CallError> {
         let rows = left.rows();
-        self.fill(0, &[left], rows)?;
-        self.fill(1, &[right], right.rows())?;
-        self.call(Function::Merge, rows, Expected::States, std::slice::from_mut(merged))
+        let frames: &Frames<'_> = &[(&[left], rows), (&[right], right.rows())];
+        self.call(
+            Function::Merge,
+            frames,
+            rows,
+            Expected::States,
+            std::slice::from_mut(merged),
+        )
     }
 
     /// Appends the outputs of queries. `queries` starts with the index of the state, ascending, and the time; `rows` is
@@ -173,9 +198,8 @@ impl Instance {
         rows: usize,
         outputs: &mut [Column],
     ) -> Result<(), CallError> {
-        self.fill(0, &[states], states.rows())?;
-        self.fill(1, queries, rows)?;
-        self.call(Function::Read, rows, Expected::Outputs, outputs)
+        let frames: &Frames<'_> = &[(&[states], states.rows()), (queries, rows)];
+        self.call(Function::Read, frames, rows, Expected::Outputs, outputs)
     }
 
     /// Appends the outputs of queries that see their state and the first events of it. `queries` starts with the index of
@@ -191,10 +215,8 @@ impl Instance {
         rows: usize,
         outputs: &mut [Column],
     ) -> Result<(), CallError> {
-        self.fill(0, &[states], states.rows())?;
-        self.fill(1, events, row_count(events))?;
-        self.fill(2, queries, rows)?;
-        self.call(Function::Batch, rows, Expected::Outputs, outputs)
+        let frames: &Frames<'_> = &[(&[states], states.rows()), (events, row_count(events)), (queries, rows)];
+        self.call(Function::Batch, frames, rows, Expected::Outputs, outputs)
     }
 
     /// The module's name.
@@ -207,85 +229,66 @@ impl Instance {
         &self.detail
     }
 
-    fn fill(&mut self, frame: usize, columns: &[&Column], rows: usize) -> Result<(), CallError> {
-        let words = &mut self.frames[frame];
-        if Arc::get_mut(words).is_none() {
-            *words = Words::default();
-        }
-        let Some(words) = Arc::get_mut(words) else {
-            return Err(CallError::TooLarge);
-        };
-        encode(columns, rows, words).map_err(|error| {
-            self.detail = error.to_string();
-            CallError::TooLarge
-        })
-    }
-
     /// The one place that enters a component.
     fn call(
         &mut self,
         function: Function,
+        frames: &Frames<'_>,
         rows: usize,
         expected: Expected,
         outputs: &mut [Column],
     ) -> Result<(), CallError> {
+        if !Function::of(&self.module.descriptor.kind).contains(&function) {
+            self.detail = "a row transform was called as an aggregate, or the other way round".to_owned();
+            return Err(CallError::WrongKind);
+        }
         let live = match &mut self.live {
-            Some(live) => live,
-            None => {
-                let live = Live::new(&self.module, self.limits).map_err(|error| {
-                    self.detail = format!("{error:#}");
-                    CallError::Trap
-                })?;
-                self.live.insert(live)
+            Some(live) => {
+                live.set_deadline(self.ticks);
+                live
             }
+            // What the start of a fresh instance takes is part of the call: its deadline runs since the store was made.
+            None => match Live::new(&self.module, self.limits) {
+                Ok(live) => self.live.insert(live),
+                Err(error) => return Err(self.failed(EnterError::Engine(error))),
+            },
         };
-        live.store.set_epoch_deadline(self.limits.ticks());
-        let [a, b, c] = [0, 1, 2].map(|frame: usize| Arc::clone(&self.frames[frame]));
-        let store = &mut live.store;
-        let result = match (&live.functions, function) {
-            (Functions::Row { apply }, Function::Apply) => {
-                apply.call(store, (a,)).map(|(result,)| result.map_err(String::from))
+        match live.enter(function, frames) {
+            Ok(Answer::Frame(words)) => {
+                take(words, rows, expected, &self.module, self.limits, outputs).map_err(|reason| {
+                    // What gives nonsense may be in any state, too.
+                    self.live = None;
+                    self.detail = reason;
+                    CallError::Output
+                })
             }
-            (Functions::Aggregate { fold, .. }, Function::Fold) => {
-                fold.call(store, (a, b)).map(|(result,)| result.map_err(String::from))
-            }
-            (Functions::Aggregate { merge, .. }, Function::Merge) => {
-                merge.call(store, (a, b)).map(|(result,)| result.map_err(String::from))
-            }
-            (Functions::Aggregate { read, .. }, Function::Read) => {
-                read.call(store, (a, b)).map(|(result,)| result.map_err(String::from))
-            }
-            (Functions::Aggregate { batch, .. }, Function::Batch) => batch
-                .call(store, (a, b, c))
-                .map(|(result,)| result.map_err(String::from)),
-            _ => {
-                self.detail = "a row transform was called as an aggregate, or the other way round".to_owned();
-                return Err(CallError::WrongKind);
-            }
-        };
-        match result {
-            Ok(Ok(words)) => take(&words, rows, expected, &self.module, self.limits, outputs).map_err(|reason| {
-                // What gives nonsense may be in any state, too.
-                self.live = None;
+            Ok(Answer::Refused(reason)) => {
                 self.detail = reason;
-                CallError::Output
-            }),
-            Ok(Err(refused)) => {
-                self.detail = refused;
                 Err(CallError::Refused)
             }
-            Err(error) => {
-                // A component that trapped may be in any state: its memory is not used again.
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn failed(&mut self, error: EnterError) -> CallError {
+        match error {
+            EnterError::Encode(error) => {
+                self.detail = error.to_string();
+                CallError::TooLarge
+            }
+            // A component that trapped may be in any state: its memory is not used again.
+            EnterError::Engine(error) => {
                 self.live = None;
-                let is_deadline = error
-                    .downcast_ref::<wasmtime::Trap>()
-                    .is_some_and(|trap| *trap == wasmtime::Trap::Interrupt);
                 self.detail = format!("{error:#}");
-                Err(if is_deadline {
-                    CallError::Deadline
-                } else {
-                    CallError::Trap
-                })
+                match error.downcast_ref::<wasmtime::Trap>() {
+                    Some(wasmtime::Trap::Interrupt) => CallError::Deadline,
+                    _ => CallError::Trap,
+                }
+            }
+            EnterError::Nonsense(reason) => {
+                self.live = None;
+                self.detail = reason.to_owned();
+                CallError::Output
             }
         }
     }
@@ -302,29 +305,26 @@ impl std::fmt::Debug for Instance {
 
 impl Live {
     fn new(module: &Shared, limits: CallLimits) -> wasmtime::Result<Self> {
-        let mut store = InstanceState::store(module.runtime.engine(), limits);
-        let instance = module.instances.instantiate(&mut store)?;
-        let functions = match &module.exports {
-            Exports::Row { apply } => Functions::Row {
-                apply: instance.get_typed_func(&mut store, *apply)?,
-            },
-            Exports::Aggregate {
-                fold,
-                merge,
-                read,
-                batch,
-            } => {
-                let mut two = |index: &ComponentExportIndex| instance.get_typed_func(&mut store, *index);
-                let (fold, merge, read) = (two(fold)?, two(merge)?, two(read)?);
-                Functions::Aggregate {
-                    fold,
-                    merge,
-                    read,
-                    batch: instance.get_typed_func(&mut store, *batch)?,
-                }
-            }
-        };
-        Ok(Self { store, functions })
+        let store = InstanceState::store(module.runtime.engine(), limits);
+        let kind = &module.descriptor.kind;
+        match &module.direct {
+            Some(direct) => Direct::new(direct, kind, store).map(|direct| Self::Direct(Box::new(direct))),
+            None => Lifted::new(&module.instances, &module.exports, store).map(Self::Lifted),
+        }
+    }
+
+    fn set_deadline(&mut self, ticks: u64) {
+        match self {
+            Self::Direct(direct) => direct.store.set_epoch_deadline(ticks),
+            Self::Lifted(lifted) => lifted.store.set_epoch_deadline(ticks),
+        }
+    }
+
+    fn enter(&mut self, function: Function, frames: &Frames<'_>) -> Result<Answer<'_>, EnterError> {
+        match self {
+            Self::Direct(direct) => direct.enter(function, frames),
+            Self::Lifted(lifted) => lifted.enter(function, frames),
+        }
     }
 }
 
@@ -356,7 +356,7 @@ fn take(
     for (index, output) in outputs.iter_mut().enumerate() {
         let column = frame.column(index);
         let may_be_missing = declared.get(index).is_none_or(|column| column.nullable);
-        if !may_be_missing && (0..rows).any(|row| !column.is_present(row)) {
+        if !may_be_missing && column.missing_count(0..rows) > 0 {
             return Err(format!(
                 "output `{}` has missing values and is declared without",
                 declared[index].name

@@ -66,8 +66,10 @@
 
 mod artefact;
 pub mod catalog;
+mod cpu;
 mod descriptor;
 mod digest;
+mod direct;
 mod engine;
 mod evaluation;
 mod features;
@@ -77,6 +79,7 @@ mod health;
 mod host;
 mod housekeeping;
 mod instance;
+mod lifted;
 mod load;
 mod lookups;
 mod matrix;
@@ -94,9 +97,11 @@ mod wit;
 
 pub use artefact::{ArtefactError, decode_artefact, encode_artefact};
 pub use catalog::Catalog;
+pub use cpu::{Cpu, ParseCpuError};
 pub use descriptor::{Aggregation, ColumnDescriptor, Descriptor, Kind, Window};
 pub use digest::{Digest, ParseDigestError};
-pub use engine::{EngineError, NAN_CANONICALIZATION, TARGET, config, engine, settings, settings_digest};
+pub use direct::{DIRECT_INPUT, DIRECT_MODULE};
+pub use engine::{EngineError, NAN_REWRITE, TARGET, config, engine, settings, settings_digest};
 pub use evaluation::{EvaluateError, Evaluation, Instances};
 pub use features::Features;
 pub use generation::{ActivateError, STATE_FEATURE};

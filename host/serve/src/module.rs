@@ -6,6 +6,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
+use crate::direct::{DIRECT_MODULE, DirectModule};
 use crate::instance::{CallLimits, Instance, InstanceState};
 use crate::runtime::Runtime;
 use crate::wit::{AGGREGATE, METADATA, ROW, WitDescriptor};
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub descriptor: Descriptor,
     pub instances: InstancePre<InstanceState>,
     pub exports: Exports,
+    /// The way in beside the component model, where the component has one.
+    pub direct: Option<DirectModule>,
 }
 
 /// Where the functions are.
@@ -49,7 +52,8 @@ impl Module {
         let instances = Linker::new(runtime.engine())
             .instantiate_pre(&component)
             .map_err(|error| DescribeError::Imports(format!("{error:#}")))?;
-        let descriptor = describe(runtime, &instances, export(METADATA, "describe")?)?;
+        let (descriptor, core) = describe(runtime, &instances, export(METADATA, "describe")?)?;
+        let direct = core.and_then(|core| DirectModule::new(&core, &descriptor.kind));
         let exports = match &descriptor.kind {
             Kind::Row => Exports::Row {
                 apply: export(ROW, "apply")?,
@@ -68,6 +72,7 @@ impl Module {
                 descriptor,
                 instances,
                 exports,
+                direct,
             }),
         })
     }
@@ -114,19 +119,22 @@ const DESCRIBE_LIMITS: CallLimits = CallLimits {
     ..CallLimits::SERVING
 };
 
+/// What the component says of itself, and the core module that it exports for direct calls.
 fn describe(
     runtime: &Runtime,
     instances: &InstancePre<InstanceState>,
     function: ComponentExportIndex,
-) -> Result<Descriptor, DescribeError> {
-    let call = || -> wasmtime::Result<WitDescriptor> {
+) -> Result<(Descriptor, Option<wasmtime::Module>), DescribeError> {
+    let call = || -> wasmtime::Result<(WitDescriptor, Option<wasmtime::Module>)> {
         let mut store = InstanceState::store(runtime.engine(), DESCRIBE_LIMITS);
         let instance = instances.instantiate(&mut store)?;
+        let core = instance.get_module(&mut store, DIRECT_MODULE);
         let describe = instance.get_typed_func::<(), (WitDescriptor,)>(&mut store, function)?;
-        Ok(describe.call(&mut store, ())?.0)
+        Ok((describe.call(&mut store, ())?.0, core))
     };
-    let wit = call().map_err(|error| DescribeError::Call(format!("{error:#}")))?;
-    wit.try_into().map_err(DescribeError::Invalid)
+    let (wit, core) = call().map_err(|error| DescribeError::Call(format!("{error:#}")))?;
+    let descriptor = wit.try_into().map_err(DescribeError::Invalid)?;
+    Ok((descriptor, core))
 }
 
 /// Why a component is no transform.

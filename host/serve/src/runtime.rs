@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
+use crate::cpu::Cpu;
 use crate::digest::Digest;
 use crate::engine::{EngineError, engine};
 use crate::load::{LoadError, load};
@@ -70,14 +71,7 @@ impl Runtime {
     /// The code is missing, damaged, or made for another engine: compile it again; or the component does not describe
     /// itself.
     pub fn load(&self, compiled: &Path, digest: &Digest) -> Result<Module, ModuleError> {
-        let path = Store::compiled_path(compiled, digest);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(ModuleError::NotCompiled { digest: *digest });
-            }
-            Err(source) => return Err(ModuleError::Read { path, source }),
-        };
+        let (path, bytes) = read_compiled(compiled, digest)?;
         let component = load(self.engine(), digest, &bytes).map_err(|error| ModuleError::Refused {
             path,
             reason: error.to_string(),
@@ -88,6 +82,22 @@ impl Runtime {
             source,
         })
     }
+}
+
+/// The native code for the best processor that this machine's is and that the cache has code for.
+fn read_compiled(compiled: &Path, digest: &Digest) -> Result<(PathBuf, Vec<u8>), ModuleError> {
+    for cpu in Cpu::ALL.into_iter().rev().filter(|cpu| cpu.is_supported()) {
+        let path = Store::compiled_path(compiled, digest, cpu);
+        match fs::read(&path) {
+            Ok(bytes) => return Ok((path, bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ModuleError::Read { path, source }),
+        }
+    }
+    Err(ModuleError::NotCompiled {
+        digest: *digest,
+        cpu: Cpu::best(),
+    })
 }
 
 impl Drop for Shared {
@@ -105,10 +115,14 @@ impl Drop for Shared {
 #[non_exhaustive]
 pub enum ModuleError {
     /// The cache has no native code for it.
-    #[error("module {digest} is not compiled for this host: run `unskew prepare` on the store")]
+    #[error(
+        "module {digest} is not compiled for this host, whose processor is of level {cpu}: run `unskew prepare` on the store"
+    )]
     NotCompiled {
         /// The component.
         digest: Digest,
+        /// The best level of this machine's processor.
+        cpu: Cpu,
     },
     /// The native code cannot be read.
     #[error("cannot read {}", path.display())]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Catalog;
+use crate::cpu::Cpu;
 use crate::digest::Digest;
 use crate::engine::settings_digest;
 
@@ -99,9 +100,9 @@ impl Store {
         self.root.join("compiled")
     }
 
-    /// The native code of a component in the private cache `dir`, for this engine's settings.
-    pub fn compiled_path(dir: &Path, digest: &Digest) -> PathBuf {
-        dir.join(format!("{}-{}.native", digest.hex(), &settings_digest().hex()[..16]))
+    /// The native code of a component in the private cache `dir`, for this engine's settings and processors of this level.
+    pub fn compiled_path(dir: &Path, digest: &Digest, cpu: Cpu) -> PathBuf {
+        dir.join(format!("{}-{}.native", digest.hex(), &settings_digest(cpu).hex()[..16]))
     }
 
     /// The number of the current generation; none in an empty store.

@@ -12,36 +12,20 @@ fn store() -> (tempfile::TempDir, Store) {
 #[test]
 fn an_artefact_belongs_to_its_component() {
     let component = component("row-transform");
-    let artefact = compile(&component).unwrap();
+    let artefact = compile(&component, Cpu::best()).unwrap();
     let digest = Digest::of(&component);
     assert!(unskew::decode_artefact(&digest, &artefact).is_ok());
     assert!(unskew::decode_artefact(&Digest::of(b"another"), &artefact).is_err());
     assert_eq!(
-        compile(&component).unwrap(),
+        compile(&component, Cpu::best()).unwrap(),
         artefact,
         "the same component gives the same code"
     );
 }
 
-/// NaN canonicalisation is not among the settings that the engine itself compares when it loads code.
-#[test]
-fn code_has_canonical_nans() {
-    let mut config = unskew::config();
-    config.target(unskew::TARGET).unwrap();
-    config.cranelift_nan_canonicalization(false);
-    let engine = Engine::new(&config).unwrap();
-    let adder = wat::parse_str(
-        r#"(component (core module (func (export "f") (param f64 f64) (result f64) (f64.add (local.get 0) (local.get 1)))))"#,
-    )
-    .unwrap();
-    let plain = engine.precompile_component(&adder).unwrap();
-    let canonical = Compiler::new().unwrap().engine.precompile_component(&adder).unwrap();
-    assert_ne!(plain, canonical);
-}
-
 #[test]
 fn what_is_no_transform_is_not_compiled() {
-    let error = compile(b"\0asm\x01\0\0\0").unwrap_err();
+    let error = compile(b"\0asm\x01\0\0\0", Cpu::best()).unwrap_err();
     assert!(matches!(error, CompileError::Check(CheckError::CoreModule)), "{error}");
 }
 
@@ -49,7 +33,7 @@ fn what_is_no_transform_is_not_compiled() {
 fn the_cache_is_filled_once_and_repaired() {
     let (_directory, store) = store();
     let digest = put_module(&store, &component("row-transform")).unwrap();
-    let path = Store::compiled_path(&store.compiled_dir(), &digest);
+    let path = Store::compiled_path(&store.compiled_dir(), &digest, Cpu::best());
 
     let first = compile_into(&store, &store.compiled_dir(), &digest).unwrap();
     assert!(!first.is_cached);
@@ -57,7 +41,7 @@ fn the_cache_is_filled_once_and_repaired() {
     assert_eq!(first.bytes, whole.len());
     assert!(compile_into(&store, &store.compiled_dir(), &digest).unwrap().is_cached);
 
-    let foreign = unskew::encode_artefact(&Digest::of(b"another"), b"code");
+    let foreign = unskew::encode_artefact(&Digest::of(b"another"), Cpu::best(), b"code");
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     let mut settings = whole.clone();
@@ -110,9 +94,13 @@ fn a_generation_is_prepared_with_progress() {
     let manifest = store.manifest(generation).unwrap();
 
     let mut heard = Vec::new();
-    let compiled = prepare(&store, &store.compiled_dir(), &manifest, |compiled, done, all| {
-        heard.push((compiled.digest, done, all))
-    })
+    let compiled = prepare(
+        &store,
+        &store.compiled_dir(),
+        &manifest,
+        Cpu::best(),
+        |compiled, done, all| heard.push((compiled.digest, done, all)),
+    )
     .unwrap();
     assert_eq!(compiled.len(), 2, "one for each component, not for each name");
     assert!(compiled.iter().all(|compiled| !compiled.is_cached));
@@ -120,6 +108,6 @@ fn a_generation_is_prepared_with_progress() {
         heard.iter().map(|(_, done, all)| (*done, *all)).collect::<Vec<_>>(),
         [(1, 2), (2, 2)]
     );
-    let again = prepare(&store, &store.compiled_dir(), &manifest, |_, _, _| {}).unwrap();
+    let again = prepare(&store, &store.compiled_dir(), &manifest, Cpu::best(), |_, _, _| {}).unwrap();
     assert!(again.iter().all(|compiled| compiled.is_cached));
 }

@@ -4,7 +4,7 @@ use super::*;
 fn code_comes_back_and_nothing_else_does() {
     let component = Digest::of(b"component");
     for code in [&b""[..], b"native code"] {
-        let bytes = encode_artefact(&component, code);
+        let bytes = encode_artefact(&component, Cpu::Baseline, code);
         assert_eq!(decode_artefact(&component, &bytes), Ok(code));
         assert_eq!(
             decode_artefact(&Digest::of(b"other"), &bytes),
@@ -28,4 +28,23 @@ fn code_comes_back_and_nothing_else_does() {
         let longer = [&bytes[..], b"\0"].concat();
         assert_eq!(decode_artefact(&component, &longer), Err(ArtefactError::Damaged));
     }
+}
+
+#[test]
+fn code_for_another_processor_is_refused_by_its_level() {
+    let component = Digest::of(b"component");
+    for cpu in Cpu::ALL {
+        let expected = match cpu.is_supported() {
+            true => Ok(&b"code"[..]),
+            false => Err(ArtefactError::Cpu(cpu)),
+        };
+        assert_eq!(
+            decode_artefact(&component, &encode_artefact(&component, cpu, b"code")),
+            expected
+        );
+    }
+    assert_eq!(
+        ArtefactError::Cpu(Cpu::V3).to_string(),
+        "the compiled module is for a processor of level v3, which this machine's is not"
+    );
 }

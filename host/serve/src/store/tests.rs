@@ -50,12 +50,15 @@ fn files_have_their_places() {
         shown(store.snapshot_path(&digest)),
         format!("/s/snapshots/{hex}.snapshot")
     );
-    // Code for two settings lies side by side.
-    let compiled = shown(Store::compiled_path(&store.compiled_dir(), &digest));
-    assert_eq!(
-        compiled,
-        format!("/s/compiled/{hex}-{}.native", &settings_digest().hex()[..16])
-    );
+    // Code for two settings, or for two levels of processors, lies side by side.
+    for cpu in Cpu::ALL {
+        let compiled = shown(Store::compiled_path(&store.compiled_dir(), &digest, cpu));
+        assert_eq!(
+            compiled,
+            format!("/s/compiled/{hex}-{}.native", &settings_digest(cpu).hex()[..16])
+        );
+    }
+    assert_ne!(settings_digest(Cpu::Baseline), settings_digest(Cpu::V3));
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! Sections of modules and components as bytes: what is not touched keeps every byte.
+
+/// A section.
+pub(crate) struct Section<'a> {
+    pub id: u8,
+    /// Without its number and size.
+    pub content: &'a [u8],
+    /// With them.
+    pub whole: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    /// The sections behind the header of a module or a component.
+    pub fn all(bytes: &'a [u8]) -> impl Iterator<Item = Result<Self, String>> {
+        let mut rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let section = Self::first(rest);
+            rest = section.as_ref().map_or(&[], |section| &rest[section.whole.len()..]);
+            Some(section.ok_or_else(|| "a section is cut short".to_owned()))
+        })
+    }
+
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = wasmparser::BinaryReader::new(bytes, 0);
+        let id = reader.read_u8().ok()?;
+        let len = reader.read_var_u32().ok()? as usize;
+        let start = reader.current_position();
+        let whole = bytes.get(..start.checked_add(len)?)?;
+        Some(Self {
+            id,
+            content: &whole[start..],
+            whole,
+        })
+    }
+}
+
+/// Magic and version.
+pub(crate) const HEADER_BYTES: usize = 8;
+
+pub(crate) fn push_section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {
+    bytes.push(id);
+    push_u32(bytes, content.len());
+    bytes.extend_from_slice(content);
+}
+
+/// Appends a number as WebAssembly writes them.
+pub(crate) fn push_u32(bytes: &mut Vec<u8>, mut value: usize) {
+    while 0x80 <= value {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
