@@ -5,9 +5,11 @@ use crate::evaluation::Evaluation;
 use crate::generation::ServedView;
 use crate::plan::{Plan, ViewRead, ViewStep};
 
-/// Rows of a request whose keys are asked for in all views before any of them is read: what they bring fits in the nearest
-/// cache.
-const ROWS_AHEAD: usize = 64;
+/// Keys of each view that are asked for before any key is read. Behind so many a view's own lookups overlap enough, and what
+/// they bring fits in the nearest cache.
+const KEYS_AHEAD: usize = 16;
+/// Keys that are handed over together.
+const BATCH_KEYS: usize = 128;
 
 /// The rows that a request's keys have in the snapshots of its views. All keys of a request are looked up together, so that
 /// their misses overlap, whatever view they are of.
@@ -45,18 +47,12 @@ impl Lookups {
         time: EventTime,
         mut found: impl FnMut(usize, Row<'_>),
     ) {
-        let mut most = 0;
-        for (lookup, step) in self.views.iter_mut().zip(&plan.views) {
+        for ((lookup, step), view) in self.views.iter_mut().zip(&plan.views).zip(views) {
             lookup.take_keys(step, evaluation);
-            most = most.max(lookup.keys.len());
+            lookup.ask(&view.snapshot);
         }
-        for first in (0..most).step_by(ROWS_AHEAD) {
-            for (lookup, view) in self.views.iter().zip(views) {
-                lookup.ask(first, &view.snapshot);
-            }
-            for (lookup, view) in self.views.iter_mut().zip(views) {
-                lookup.get(first, &view.snapshot);
-            }
+        for (lookup, view) in self.views.iter_mut().zip(views) {
+            lookup.get(&view.snapshot);
         }
         for (index, (lookup, step)) in self.views.iter_mut().zip(&plan.views).enumerate() {
             let snapshot = &views[index].snapshot;
@@ -150,24 +146,29 @@ impl ViewLookup {
         self.found.resize(rows, None);
     }
 
-    /// Asks for what the keys from `first` on need first.
-    fn ask(&self, first: usize, snapshot: &Snapshot) {
-        for row in first..self.keys.len().min(first + ROWS_AHEAD) {
+    /// Asks for what the first keys need first.
+    fn ask(&self, snapshot: &Snapshot) {
+        for row in 0..self.keys.len().min(KEYS_AHEAD) {
             snapshot.prefetch(self.keys.get(row));
         }
     }
 
-    fn get(&mut self, first: usize, snapshot: &Snapshot) {
-        let end = self.keys.len().min(first + ROWS_AHEAD);
-        if first >= end {
+    fn get(&mut self, snapshot: &Snapshot) {
+        if self.keys.len() <= KEYS_AHEAD {
+            // All were asked for.
+            for (row, found) in self.found.iter_mut().enumerate() {
+                *found = snapshot.get(self.keys.get(row)).map(|row| row.index());
+            }
             return;
         }
-        let mut keys = [KeyRef::EMPTY; ROWS_AHEAD];
-        let keys = &mut keys[..end - first];
-        for (key, row) in keys.iter_mut().zip(first..) {
-            *key = self.keys.get(row);
+        for (batch, found) in self.found.chunks_mut(BATCH_KEYS).enumerate() {
+            let mut keys = [KeyRef::EMPTY; BATCH_KEYS];
+            let keys = &mut keys[..found.len()];
+            for (key, row) in keys.iter_mut().zip(batch * BATCH_KEYS..) {
+                *key = self.keys.get(row);
+            }
+            snapshot.get_into(keys, found);
         }
-        snapshot.get_into(keys, &mut self.found[first..end]);
     }
 
     /// What became of each row; those that do not count are forgotten.
@@ -203,8 +204,5 @@ impl ViewLookup {
 /// The keys of columns of i64s, none of which is missing.
 fn push_i64s<const N: usize>(keys: &mut EntityKeys, columns: [&Column; N], rows: usize) {
     let columns = columns.map(Column::view);
-    for row in 0..rows {
-        // So few parts are within the limit.
-        let _ = keys.push(columns.map(|column| KeyPart::I64(column.i64(row))));
-    }
+    keys.extend_i64s(rows, |row| columns.map(|column| column.i64(row)));
 }

@@ -6,6 +6,15 @@ use crate::generation::ServedView;
 use crate::lookups::Lookups;
 use crate::plan::{Plan, ViewRead};
 
+/// Rows that are asked for before one is read.
+const ROWS_AHEAD: usize = 3;
+/// Features that have to be read of a row for that.
+const RUN_AHEAD: usize = 16;
+/// The bytes of a row that a lookup of many keys brings near.
+const LOOKUP_BYTES: u32 = 256;
+/// Columns that are written together, row by row.
+const COLUMNS_AT_ONCE: usize = 32;
+
 /// Where the features of a service are when a request was evaluated. What only the model reads is never copied but into its
 /// matrix: straight from the rows of the snapshots, features that lie side by side in both at once.
 #[derive(Debug)]
@@ -192,13 +201,22 @@ impl<'a> Matrix<'a> {
         self.lookups.rows(view, &self.views[view].snapshot)
     }
 
+    /// The rows of a view that are so wide that a lookup asks for the first part of them only.
+    fn rows_to_ask_for(self, run: &Run, view: usize) -> impl Iterator<Item = Option<Row<'a>>> + use<'a> {
+        let is_wide = run.len >= RUN_AHEAD && self.views[view].snapshot.row_bytes_each() > LOOKUP_BYTES;
+        self.rows(view).take(if is_wide { usize::MAX } else { 0 })
+    }
+
     fn write_rows<C: Cell>(self, run: &Run, view: usize, feature: usize, missing: C, cells: &mut [C], width: usize) {
         let mut found = self.rows(view);
         let is_scalar = self.lookups.is_scalar(view);
         let place = run.first..run.first + run.len;
         let mut lines = cells.chunks_exact_mut(width);
         if !is_scalar {
+            let mut ahead = self.rows_to_ask_for(run, view);
+            ahead.by_ref().take(ROWS_AHEAD).for_each(ask);
             for (line, row) in lines.zip(found) {
+                ahead.next().into_iter().for_each(ask);
                 write_run(row, run, feature, missing, &mut line[place.clone()]);
             }
         } else if let (Some(line), Some(row)) = (lines.next(), found.next()) {
@@ -210,18 +228,29 @@ impl<'a> Matrix<'a> {
     }
 
     fn write_columns<C: Cell>(self, run: &Run, view: usize, feature: usize, missing: C, cells: &mut [C], rows: usize) {
-        for offset in 0..run.len {
-            let column = &mut cells[offset * rows..(offset + 1) * rows];
-            let number = |row: Option<Row<'_>>| number(row, run.column_type, feature + offset).unwrap_or(missing);
-            if self.lookups.is_scalar(view) {
-                let row = self.lookups.row(view, 0, &self.views[view].snapshot);
-                column.fill(number(row));
-            } else {
-                for (cell, row) in column.iter_mut().zip(self.rows(view)) {
-                    *cell = number(row);
+        if self.lookups.is_scalar(view) {
+            let row = self.lookups.row(view, 0, &self.views[view].snapshot);
+            for (offset, column) in cells.chunks_exact_mut(rows).enumerate() {
+                column.fill(number(row, run.column_type, feature + offset).unwrap_or(missing));
+            }
+            return;
+        }
+        let mut values = [missing; COLUMNS_AT_ONCE];
+        for first in (0..run.len).step_by(COLUMNS_AT_ONCE) {
+            let values = &mut values[..COLUMNS_AT_ONCE.min(run.len - first)];
+            for (index, row) in self.rows(view).enumerate() {
+                write_run(row, run, feature + first, missing, values);
+                for (offset, value) in values.iter().enumerate() {
+                    cells[(first + offset) * rows + index] = *value;
                 }
             }
         }
+    }
+}
+
+fn ask(row: Option<Row<'_>>) {
+    if let Some(row) = row {
+        row.prefetch();
     }
 }
 
@@ -247,11 +276,16 @@ fn write_run<C: Cell>(row: Option<Row<'_>>, run: &Run, first: usize, missing: C,
     if written != cells.len() {
         // The file has changed under its mapping.
         cells.fill(missing);
-    } else if !row.are_present(features.clone()) {
-        for (cell, feature) in cells.iter_mut().zip(features) {
-            if !row.is_present(feature) {
+        return;
+    }
+    for word in first / 64..(first + cells.len()).div_ceil(64) {
+        let mut nulls = row.null_bits(word);
+        while nulls != 0 {
+            let feature = 64 * word + nulls.trailing_zeros() as usize;
+            if let Some(cell) = feature.checked_sub(first).and_then(|index| cells.get_mut(index)) {
                 *cell = missing;
             }
+            nulls &= nulls - 1;
         }
     }
 }

@@ -1,5 +1,5 @@
-use crate::key::push_part;
-use crate::{KeyError, KeyPart, KeyRef};
+use crate::key::{I64_BYTES, TAG_I64, push_part};
+use crate::{KeyError, KeyPart, KeyRef, MAX_KEY_BYTES};
 
 /// Many entity keys one behind the other in one piece of memory, which is kept when they are dropped: the keys of a request.
 ///
@@ -39,7 +39,7 @@ impl EntityKeys {
     /// Appends the key of these parts. Allocates only when there are more bytes than ever before.
     ///
     /// # Errors
-    /// The key is longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES). It was not appended.
+    /// The key is longer than [`MAX_KEY_BYTES`]. It was not appended.
     #[inline]
     pub fn push<'p>(&mut self, parts: impl IntoIterator<Item = KeyPart<'p>>) -> Result<(), KeyError> {
         let start = self.bytes.len();
@@ -51,6 +51,21 @@ impl EntityKeys {
         }
         self.ends.push(self.bytes.len());
         Ok(())
+    }
+
+    /// Appends `count` keys of `N` integers each, which `parts` gives by their number.
+    #[inline]
+    pub fn extend_i64s<const N: usize>(&mut self, count: usize, parts: impl Fn(usize) -> [i64; N]) {
+        const { assert!(N > 0 && N * I64_BYTES <= MAX_KEY_BYTES) };
+        let key_bytes = N * I64_BYTES;
+        let start = self.bytes.len();
+        self.bytes.resize(start + count * key_bytes, TAG_I64);
+        self.ends.extend((1..=count).map(|keys| start + keys * key_bytes));
+        for (number, key) in self.bytes[start..].chunks_exact_mut(key_bytes).enumerate() {
+            for (place, part) in key.chunks_exact_mut(I64_BYTES).zip(parts(number)) {
+                place[1..].copy_from_slice(&part.to_le_bytes());
+            }
+        }
     }
 
     /// Appends a key of which a part is missing: a key of no parts, which no snapshot holds.

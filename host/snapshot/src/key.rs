@@ -8,11 +8,11 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The greatest length of an entity key's encoding.
 pub const MAX_KEY_BYTES: usize = 4_096;
 
-const TAG_I64: u8 = 1;
+pub(crate) const TAG_I64: u8 = 1;
 const TAG_STRING: u8 = 2;
 const TAG_BYTES: u8 = 3;
 /// A tag and an integer.
-const I64_BYTES: usize = 1 + size_of::<i64>();
+pub(crate) const I64_BYTES: usize = 1 + size_of::<i64>();
 /// A tag and a length.
 const PREFIX_BYTES: usize = 3;
 

@@ -2,6 +2,7 @@ use core::ops::Range;
 
 use unskew_frame::{ColumnType, Value};
 
+use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row_layout::{event_time_us, text};
 use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
 
@@ -26,6 +27,14 @@ impl<'a> Row<'a> {
     /// The number of the row in its snapshot.
     pub fn index(&self) -> RowIndex {
         self.index
+    }
+
+    /// Asks for all of the row, and waits for nothing: for a row that is read soon and is wider than lookups ask for.
+    #[inline]
+    pub fn prefetch(&self) {
+        for offset in (0..self.bytes.len()).step_by(LINE_BYTES) {
+            prefetch(self.bytes, offset);
+        }
     }
 
     /// The entity key.
@@ -81,12 +90,6 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn null_bits(&self, word: usize) -> u64 {
         self.snapshot.layout.null_bits(self.bytes, word)
-    }
-
-    /// Whether none of these features is null, whatever their types.
-    #[inline]
-    pub fn are_present(&self, features: Range<usize>) -> bool {
-        self.snapshot.layout.are_present(self.bytes, features)
     }
 
     /// The f64s of features one after the other in the schema, all of this type, as they lie in the row: one check for all of

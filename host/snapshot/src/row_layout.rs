@@ -212,36 +212,6 @@ impl RowLayout {
         }
     }
 
-    /// Whether none of these features is null.
-    #[inline]
-    pub(crate) fn are_present(&self, row: &[u8], features: Range<usize>) -> bool {
-        if features.is_empty() {
-            return true;
-        }
-        assert!(
-            features.end <= self.slots.len(),
-            "feature {} of {}",
-            features.end,
-            self.slots.len()
-        );
-        let start = self.flags_offset() + 1;
-        let last = features.end - 1;
-        let Some(bytes) = row.get(start + features.start / 8..=start + last / 8) else {
-            return false;
-        };
-        // The bits outside of the range are taken for set.
-        let below = !(u8::MAX << (features.start % 8));
-        let above = !(u8::MAX >> (7 - last % 8));
-        match bytes {
-            [byte] => byte | below | above == u8::MAX,
-            [first, between @ .., last] => {
-                let all = between.iter().fold(u8::MAX, |all, byte| all & byte);
-                all & (first | below) & (last | above) == u8::MAX
-            }
-            [] => false,
-        }
-    }
-
     /// The 8 bytes of a value of this type.
     #[inline]
     pub(crate) fn word(&self, row: &[u8], feature: usize, column_type: ColumnType) -> u64 {

@@ -25,6 +25,25 @@ fn keys_are_those_that_are_made_one_by_one() {
 }
 
 #[test]
+fn keys_of_integers_are_those_that_are_pushed() {
+    let parts = |number: usize| [number as i64 - 2, i64::MIN + number as i64];
+    let (mut pushed, mut extended) = (EntityKeys::default(), EntityKeys::default());
+    pushed.push_missing();
+    extended.push_missing();
+    for number in 0..5 {
+        pushed.push(parts(number).map(KeyPart::I64)).unwrap();
+    }
+    extended.extend_i64s(5, parts);
+    extended.extend_i64s(0, parts);
+    extended.extend_i64s(1, |_| [7]);
+    pushed.push([KeyPart::I64(7)]).unwrap();
+    assert_eq!(extended.len(), pushed.len());
+    for number in 0..pushed.len() {
+        assert_eq!(extended.get(number), pushed.get(number));
+    }
+}
+
+#[test]
 fn a_key_that_is_too_long_is_left_out_whole() {
     let long = vec![b'x'; MAX_KEY_BYTES - 11];
     let mut keys = EntityKeys::default();

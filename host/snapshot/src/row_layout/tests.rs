@@ -49,29 +49,6 @@ fn f64s_are_read_together_up_to_another_type() {
     }
 }
 
-/// Every range of features, against one look at each.
-#[test]
-fn features_are_present_together_if_each_is() {
-    let layout = layout(&[ColumnType::Bool; 27]);
-    for missing in (0..27)
-        .map(|missing| vec![missing])
-        .chain([vec![], vec![3, 25], vec![8, 15, 16]])
-    {
-        let mut row = vec![0; layout.row_bytes()];
-        for feature in (0..27).filter(|feature| !missing.contains(feature)) {
-            assert!(layout.put_value(&mut row, &mut Vec::new(), feature, &Value::Bool(true)));
-        }
-        for (start, end) in (0..=27).flat_map(|start| (start..=27).map(move |end| (start, end))) {
-            let each = (start..end).all(|feature| layout.is_present(&row, feature));
-            assert_eq!(
-                layout.are_present(&row, start..end),
-                each,
-                "{start}..{end} without {missing:?}"
-            );
-        }
-    }
-}
-
 #[test]
 fn null_bits_are_those_of_the_features_that_are_null() {
     for count in [1, 7, 27, 63, 64, 65, 130] {
