@@ -46,8 +46,8 @@
 //! and model at once, so list a view's features one behind the other and in the order of its definition where you can. Until
 //! the [`Features`] are dropped the generation stays in memory.
 //!
-//! In the steady state neither allocates, takes a lock or makes a system call, but what calling a module costs: a list of its
-//! results, once a call. A session that is newer than its generation, or follows a rollback, makes its instances at its first
+//! In the steady state neither allocates, takes a lock or makes a system call, where the modules are made with the SDK; another
+//! module's results are a list, once a call. A session that is newer than its generation, or follows a rollback, makes its instances at its first
 //! request: tens of microseconds each. [`Session::lookup`] costs a memory miss and a comparison of the view's name.
 //! `cargo xtask bench request` measures whole requests against the same by hand.
 //!
