@@ -11,7 +11,7 @@ const LONG_KEY_COST_BYTES: u64 = 64;
 const MIN_KEY_BYTES: usize = 8;
 
 /// What must be known of all rows before the first is written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Census {
     pub(crate) row_count: u64,
     pub(crate) event_times: Option<(EventTime, EventTime)>,
@@ -34,7 +34,23 @@ impl Census {
         }
     }
 
+    /// Counts the row of a key.
     pub(crate) fn count(&mut self, layout: &RowLayout, record: Record<'_>) {
+        self.count_record(record);
+        for (feature, statistics) in self.statistics.iter_mut().enumerate() {
+            statistics.count(layout.value(record.row, record.heap, feature));
+        }
+    }
+
+    /// The same, where the row's values are at hand.
+    pub(crate) fn count_values(&mut self, record: Record<'_>, values: &[Value<'_>]) {
+        self.count_record(record);
+        for (statistics, value) in self.statistics.iter_mut().zip(values) {
+            statistics.count(*value);
+        }
+    }
+
+    fn count_record(&mut self, record: Record<'_>) {
         self.row_count += 1;
         self.heap_bytes += record.heap.len() as u64;
         self.record_bytes += 8 * record.word_count() as u64;
@@ -42,9 +58,6 @@ impl Census {
         let time = EventTime(event_time_us(record.row));
         let (first, last) = self.event_times.unwrap_or((time, time));
         self.event_times = Some((first.min(time), last.max(time)));
-        for (feature, statistics) in self.statistics.iter_mut().enumerate() {
-            statistics.count(layout.value(record.row, record.heap, feature));
-        }
     }
 
     /// The bytes of all keys.
@@ -79,6 +92,7 @@ impl Census {
 }
 
 impl FeatureStatistics {
+    #[inline]
     fn count(&mut self, value: Value<'_>) {
         let number = match value {
             Value::Null => {

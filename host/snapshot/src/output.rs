@@ -22,6 +22,8 @@ pub(crate) const MAX_GROUP_BYTES: u64 = 32 << 20;
 const MIN_GROUP_ROWS: u64 = 64;
 /// How far ahead of its use a record is asked for.
 const AHEAD: usize = 16;
+/// What is written at a time, about.
+const FLUSH_BYTES: usize = 1 << 20;
 /// Rows between two calls to whoever watches.
 const PROGRESS_ROWS: u64 = 1 << 16;
 
@@ -30,7 +32,8 @@ pub(crate) struct Source<'a> {
     pub(crate) options: &'a WriteOptions,
     pub(crate) layout: &'a RowLayout,
     pub(crate) sorter: &'a mut Sorter,
-    pub(crate) pushed: u64,
+    /// Of the rows as they were pushed.
+    pub(crate) census: &'a Census,
     pub(crate) directory: &'a SpillDirectory,
     /// What the rows of a group should take in memory: [`MAX_GROUP_BYTES`], but in tests.
     pub(crate) max_group_bytes: u64,
@@ -99,13 +102,25 @@ pub(crate) fn write_snapshot(
 }
 
 impl Source<'_> {
+    /// Counts the rows that the file will have: those that were pushed, if that is for certain one of each key, else what a visit
+    /// of all finds.
     fn take_census(&mut self, progress: &mut dyn FnMut(WriteProgress)) -> Result<Census, WriteError> {
-        let layout = self.layout;
-        let mut census = Census::new(layout);
-        self.visit(WriteStage::Sorting, self.pushed, progress, &mut |record| {
-            census.count(layout, record);
-            Ok(())
-        })?;
+        let rows_total = self.census.row_count;
+        progress(WriteProgress {
+            stage: WriteStage::Sorting,
+            rows_done: 0,
+            rows_total,
+        });
+        let mut census = Census::new(self.layout);
+        if self.sorter.sort_in_memory() {
+            census = self.census.clone();
+        } else {
+            let layout = self.layout;
+            self.visit(WriteStage::Sorting, rows_total, progress, &mut |record| {
+                census.count(layout, record);
+                Ok(())
+            })?;
+        }
         for (what, found, limit) in [
             ("rows", census.row_count, MAX_ROWS),
             ("bytes of keys", census.key_bytes(), Extent::MAX_OFFSET - 1),
@@ -129,6 +144,7 @@ impl Source<'_> {
         let mut resolver = Resolver::new(self.layout, self.options.duplicates);
         let mut rows_done = 0;
         let mut counted = |record: Record<'_>| {
+            rows_done += 1;
             if rows_done % PROGRESS_ROWS == 0 {
                 progress(WriteProgress {
                     stage,
@@ -136,7 +152,6 @@ impl Source<'_> {
                     rows_total,
                 });
             }
-            rows_done += 1;
             visit(record)
         };
         self.sorter
@@ -195,7 +210,6 @@ struct RowWriter<'a, W> {
     hashes: Vec<u64>,
     placer: Placer,
     masks: Vec<u8>,
-    row: Vec<u8>,
     words: Vec<u64>,
     overflow: Spool,
     overflow_hashes: Vec<u8>,
@@ -217,7 +231,6 @@ impl<'a, W: Write> RowWriter<'a, W> {
         let spool = || Spool::new(source.directory.clone());
         Self {
             blocks,
-            row: vec![0; plan.layout.row_bytes()],
             plan,
             source_layout: source.layout,
             group: 0,
@@ -301,20 +314,18 @@ impl<'a, W: Write> RowWriter<'a, W> {
         self.placer.masks(&mut masks);
         let placer = core::mem::take(&mut self.placer);
         let records = core::mem::take(&mut self.records);
-        for (slot, (key, mask)) in placer.owner().iter().zip(&masks).enumerate() {
-            if let Some(start) = placer
-                .owner()
-                .get(slot + AHEAD)
-                .and_then(|ahead| self.starts.get(*ahead as usize))
-            {
+        let owner = placer.owner();
+        for (slot, (key, mask)) in owner.iter().zip(&masks).enumerate() {
+            let ahead = owner.get(slot + AHEAD).and_then(|key| self.starts.get(*key as usize));
+            if let Some(start) = ahead {
                 let bytes: &[u8] = bytemuck::cast_slice(&records[*start..]);
                 prefetch(bytes, 0);
                 prefetch(bytes, LINE_BYTES);
             }
             if *key == FREE {
-                self.row.fill(0);
-                self.plan.layout.set_flags(&mut self.row, *mask);
-                self.blocks.write(&self.row)?;
+                let layout = &self.plan.layout;
+                layout.set_flags(self.blocks.extend(layout.row_bytes()), *mask);
+                self.blocks.flush()?;
             } else {
                 let words = &records[self.starts[*key as usize]..];
                 self.write_row(Record::parse(words, self.source_layout.row_bytes()), *mask)?;
@@ -343,8 +354,7 @@ impl<'a, W: Write> RowWriter<'a, W> {
     /// Writes a row, its key if that is long, and its values of any length.
     fn write_row(&mut self, record: Record<'_>, mask: u8) -> Result<(), WriteError> {
         let layout = &self.plan.layout;
-        let row = &mut self.row;
-        row.fill(0);
+        let row = self.blocks.extend(layout.row_bytes());
         layout.copy_values(row, self.source_layout, record.row);
         layout.set_flags(row, OCCUPIED | mask);
         if record.key.len() <= layout.key_bytes() {
@@ -367,7 +377,7 @@ impl<'a, W: Write> RowWriter<'a, W> {
                 self.heap.write(extent.slice(record.heap))?;
             }
         }
-        self.blocks.write(&self.row)?;
+        self.blocks.flush()?;
         Ok(())
     }
 }
@@ -375,9 +385,9 @@ impl<'a, W: Write> RowWriter<'a, W> {
 /// Writes what follows the header, and takes the checksum of each block on the way.
 struct BlockWriter<W> {
     out: W,
-    /// Where the block ends that is being filled; it begins behind the header, or where the one before it ended.
-    block: Vec<u8>,
-    /// From the start of the file.
+    /// What is not written: from where a block begins, or behind the header.
+    pending: Vec<u8>,
+    /// Where that is, from the start of the file.
     position: u64,
     checksums: Vec<u8>,
 }
@@ -386,25 +396,33 @@ impl<W: Write> BlockWriter<W> {
     fn new(out: W) -> Self {
         Self {
             out,
-            block: Vec::with_capacity(BLOCK_BYTES as usize),
+            pending: Vec::new(),
             position: HEADER_BYTES as u64,
             checksums: Vec::new(),
         }
     }
 
+    /// Appends zeros, to be written over before the next [`flush`](Self::flush).
     #[inline]
+    fn extend(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.pending.len();
+        self.pending.resize(start + bytes, 0);
+        &mut self.pending[start..]
+    }
+
+    /// Writes whole blocks when they are worth it.
+    #[inline]
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.len() < FLUSH_BYTES {
+            return Ok(());
+        }
+        self.write_blocks(false)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let block_left = BLOCK_BYTES - self.position % BLOCK_BYTES;
-            let len = rest.len().min(block_left as usize);
-            let head;
-            (head, rest) = rest.split_at(len);
-            self.block.extend_from_slice(head);
-            self.position += len as u64;
-            if self.position.is_multiple_of(BLOCK_BYTES) {
-                self.end_block()?;
-            }
+        for part in bytes.chunks(FLUSH_BYTES) {
+            self.pending.extend_from_slice(part);
+            self.flush()?;
         }
         Ok(())
     }
@@ -421,23 +439,34 @@ impl<W: Write> BlockWriter<W> {
 
     /// Zeros up to where a section may begin.
     fn align(&mut self) -> io::Result<()> {
-        const ZEROS: [u8; SECTION_ALIGN as usize] = [0; SECTION_ALIGN as usize];
-        let padding = self.position.next_multiple_of(SECTION_ALIGN) - self.position;
-        self.write(&ZEROS[..padding as usize])
+        let end = self.position + self.pending.len() as u64;
+        self.extend((end.next_multiple_of(SECTION_ALIGN) - end) as usize);
+        self.flush()
     }
 
     /// The checksums of all blocks.
     fn finish(mut self) -> io::Result<Vec<u8>> {
-        if !self.position.is_multiple_of(BLOCK_BYTES) {
-            self.end_block()?;
-        }
+        self.write_blocks(true)?;
         Ok(self.checksums)
     }
 
-    fn end_block(&mut self) -> io::Result<()> {
-        self.checksums.extend_from_slice(&xxh3_64(&self.block).to_le_bytes());
-        self.out.write_all(&self.block)?;
-        self.block.clear();
+    /// Writes what is pending, but a last block that is not full only if it `is_end`.
+    fn write_blocks(&mut self, is_end: bool) -> io::Result<()> {
+        let mut written = 0;
+        loop {
+            let rest = &self.pending[written..];
+            let block_left = (BLOCK_BYTES - (self.position + written as u64) % BLOCK_BYTES) as usize;
+            let block = match rest.get(..block_left) {
+                Some(block) => block,
+                None if is_end && !rest.is_empty() => rest,
+                None => break,
+            };
+            self.checksums.extend_from_slice(&xxh3_64(block).to_le_bytes());
+            written += block.len();
+        }
+        self.out.write_all(&self.pending[..written])?;
+        self.pending.drain(..written);
+        self.position += written as u64;
         Ok(())
     }
 }

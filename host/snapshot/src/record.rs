@@ -22,6 +22,8 @@ pub(crate) struct Record<'a> {
     pub(crate) row: &'a [u8],
     pub(crate) key: &'a [u8],
     pub(crate) heap: &'a [u8],
+    /// What it was parsed from; empty of one that was not.
+    pub(crate) words: &'a [u64],
 }
 
 impl<'a> Record<'a> {
@@ -41,6 +43,7 @@ impl<'a> Record<'a> {
             row,
             key,
             heap: rest.get(..heap_bytes).unwrap_or(&[]),
+            words: words.get(..word_count(row_bytes, key_bytes, heap_bytes)).unwrap_or(&[]),
         }
     }
 
@@ -56,6 +59,10 @@ impl<'a> Record<'a> {
 
     /// Appends the record's words.
     pub(crate) fn append(&self, words: &mut Vec<u64>) {
+        if !self.words.is_empty() {
+            words.extend_from_slice(self.words);
+            return;
+        }
         let start = words.len();
         words.resize(start + self.word_count(), 0);
         self.write(&mut words[start..]);

@@ -1,8 +1,8 @@
 //! Rows in any order into the canonical order, within a memory budget.
 //!
 //! ```text
-//! push: append the record to the log, and its hash and place to the entries
-//! memory is full: sort the entries, write the records in their order as a run, forget them
+//! push: append the record to the log, and its hash and place to the entries of the bucket that the top of the hash chooses
+//! memory is full: sort the entries, bucket by bucket, write the records in their order as a run, forget them
 //! visit: without runs, sort the entries and visit the records in their order;
 //!        else write what is left as a run and merge the runs
 //! ```
@@ -25,6 +25,12 @@ use crate::spill::SpillDirectory;
 const CHUNK_WORDS: usize = 1 << 20;
 /// How far ahead of its use a record is asked for.
 const AHEAD: usize = 24;
+/// The most buckets of entries, as a power of two: each is being appended to, in a line of its own in the cache.
+const MAX_BUCKET_BITS: u32 = 10;
+/// What there is of memory for a bucket at least.
+const MIN_BUCKET_BYTES: u64 = 64 << 10;
+/// What a bucket grows by at least.
+const MIN_BUCKET_ENTRIES: usize = 16;
 /// Runs that are merged at once; when there are as many, they become one.
 const MAX_RUNS: usize = 128;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -45,8 +51,13 @@ pub(crate) struct Sorter {
     limit_bytes: u64,
     chunk_words: usize,
     log: Vec<Chunk>,
-    entries: Vec<Entry>,
+    /// By the top of the hash, so that each is sorted in the nearest caches.
+    buckets: Vec<Vec<Entry>>,
+    /// The entries that the buckets have room for.
+    entry_capacity: usize,
     is_sorted: bool,
+    /// Of what was sorted: whether a key has several records.
+    has_duplicates: bool,
     runs: Vec<File>,
 }
 
@@ -72,8 +83,10 @@ impl Sorter {
             limit_bytes,
             chunk_words: (limit_bytes / 128).clamp(16, CHUNK_WORDS as u64) as usize,
             log: Vec::new(),
-            entries: Vec::new(),
+            buckets: vec![Vec::new(); 1 << bucket_bits(limit_bytes)],
+            entry_capacity: 0,
             is_sorted: false,
+            has_duplicates: false,
             runs: Vec::new(),
         }
     }
@@ -89,14 +102,32 @@ impl Sorter {
         }
         let chunk_index = self.log.len() - 1;
         let chunk = &mut self.log[chunk_index];
-        self.entries.push(Entry {
+        let entry = Entry {
             hash: record.hash,
             chunk: chunk_index as u32,
             start: chunk.len() as u32,
-        });
+        };
         record.write(chunk.extend(word_count));
+        let bits = self.buckets.len().trailing_zeros();
+        let bucket = &mut self.buckets[record.hash.unbounded_shr(u64::BITS - bits) as usize];
+        if bucket.len() == bucket.capacity() {
+            // By less than twice, for memory is what there is least of.
+            let more = (bucket.len() / 4).max(MIN_BUCKET_ENTRIES);
+            let before = bucket.capacity();
+            bucket.reserve_exact(more);
+            self.entry_capacity += bucket.capacity() - before;
+        }
+        bucket.push(entry);
         self.is_sorted = false;
         Ok(())
+    }
+
+    /// Sorts what is in memory; whether that is all, and one record of each key.
+    pub(crate) fn sort_in_memory(&mut self) -> bool {
+        self.runs.is_empty() && {
+            self.sort();
+            !self.has_duplicates
+        }
     }
 
     /// Visits all records in the canonical order; those of one key in any. May be called again.
@@ -105,19 +136,17 @@ impl Sorter {
             self.sort();
             return self.visit_log(visit);
         }
-        if !self.entries.is_empty() {
+        if !self.log.is_empty() {
             self.spill()?;
         }
         self.merge(visit)
     }
 
-    /// What there is, and what the next chunk adds: entries double when they grow.
+    /// What there is, and what the next chunk adds.
     fn memory_bytes(&self) -> u64 {
         let words = self.log.iter().map(Chunk::capacity).sum::<usize>() + self.chunk_words;
-        let entries = match self.entries.capacity() - self.entries.len() {
-            free if free < self.chunk_words => 2 * self.entries.capacity(),
-            _ => self.entries.capacity(),
-        };
+        // Buckets are filled alike, so all may grow together.
+        let entries = self.entry_capacity + self.entry_capacity / 4;
         (size_of::<u64>() * words + size_of::<Entry>() * entries) as u64
     }
 
@@ -127,14 +156,19 @@ impl Sorter {
             return;
         }
         self.is_sorted = true;
-        let mut entries = core::mem::take(&mut self.entries);
-        entries.sort_unstable_by_key(|entry| entry.hash);
-        for same_hash in entries.chunk_by_mut(|a, b| a.hash == b.hash) {
-            if same_hash.len() > 1 {
-                same_hash.sort_unstable_by(|a, b| self.record(a).key.cmp(self.record(b).key));
+        self.has_duplicates = false;
+        let mut buckets = core::mem::take(&mut self.buckets);
+        for entries in &mut buckets {
+            entries.sort_unstable_by_key(|entry| entry.hash);
+            for same_hash in entries.chunk_by_mut(|a, b| a.hash == b.hash) {
+                if same_hash.len() > 1 {
+                    same_hash.sort_unstable_by(|a, b| self.record(a).key.cmp(self.record(b).key));
+                    let mut pairs = same_hash.windows(2);
+                    self.has_duplicates |= pairs.any(|pair| self.record(&pair[0]).key == self.record(&pair[1]).key);
+                }
             }
         }
-        self.entries = entries;
+        self.buckets = buckets;
     }
 
     fn record(&self, entry: &Entry) -> Record<'_> {
@@ -146,17 +180,20 @@ impl Sorter {
     }
 
     fn visit_log<E>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
-        for (index, entry) in self.entries.iter().enumerate() {
-            if let Some(ahead) = self.entries.get(index + AHEAD) {
-                let bytes: &[u8] = bytemuck::cast_slice(self.words(ahead));
-                prefetch(bytes, 0);
-                prefetch(bytes, LINE_BYTES);
-                prefetch(bytes, 2 * LINE_BYTES);
+        for entries in &self.buckets {
+            for (index, entry) in entries.iter().enumerate() {
+                if let Some(ahead) = entries.get(index + AHEAD) {
+                    let bytes: &[u8] = bytemuck::cast_slice(self.words(ahead));
+                    prefetch(bytes, 0);
+                    prefetch(bytes, LINE_BYTES);
+                    prefetch(bytes, 2 * LINE_BYTES);
+                }
+                let record = self.record(entry);
+                // The next bucket's hashes are others.
+                let next = entries.get(index + 1);
+                let is_last = next.is_none_or(|next| next.hash != entry.hash || self.record(next).key != record.key);
+                visit(record, is_last)?;
             }
-            let record = self.record(entry);
-            let next = self.entries.get(index + 1);
-            let is_last = next.is_none_or(|next| next.hash != entry.hash || self.record(next).key != record.key);
-            visit(record, is_last)?;
         }
         Ok(())
     }
@@ -173,7 +210,8 @@ impl Sorter {
             out.write_all(bytemuck::cast_slice(&words))
         })?;
         self.log = Vec::new();
-        self.entries = Vec::new();
+        self.buckets.fill(Vec::new());
+        self.entry_capacity = 0;
         self.runs
             .push(out.into_inner().map_err(io::IntoInnerError::into_error)?);
         if self.runs.len() == MAX_RUNS {
@@ -226,6 +264,12 @@ impl Sorter {
             visit(record, is_last)?;
         }
     }
+}
+
+/// Few buckets for little memory.
+fn bucket_bits(limit_bytes: u64) -> u32 {
+    let buckets = limit_bytes / MIN_BUCKET_BYTES;
+    buckets.checked_ilog2().unwrap_or(0).min(MAX_BUCKET_BITS)
 }
 
 /// The next record of a run. The heap gives the greatest, so the order is turned round.

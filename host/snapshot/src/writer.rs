@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use unskew_frame::Value;
 
+use crate::census::Census;
 use crate::file::NewFile;
 use crate::output::{self, Source};
 use crate::record::Record;
@@ -89,6 +90,8 @@ pub(crate) struct Rows {
     key_types: Vec<KeyType>,
     directory: SpillDirectory,
     sorter: Sorter,
+    /// Of all rows, which are those of the file unless a key has several.
+    census: Census,
     pushes: u64,
     /// Whether rows were lost on their way to disk.
     is_broken: bool,
@@ -106,6 +109,7 @@ impl Rows {
         Ok(Self {
             key_types: options.schema.key_types(),
             sorter: Sorter::new(layout.row_bytes(), options.memory_budget_bytes, directory.clone()),
+            census: Census::new(&layout),
             row: vec![0; layout.row_bytes() / 8],
             heap: Vec::new(),
             directory,
@@ -147,11 +151,14 @@ impl Rows {
             row: bytes,
             key: key.as_bytes(),
             heap: &self.heap,
+            words: &[],
         };
         self.sorter.push(record).map_err(|error| {
             self.is_broken = true;
             WriteError::io(&self.directory.0, "spill rows to", error)
-        })
+        })?;
+        self.census.count_values(record, values);
+        Ok(())
     }
 
     pub(crate) fn write(
@@ -167,7 +174,7 @@ impl Rows {
             options: &self.options,
             layout: &self.layout,
             sorter: &mut self.sorter,
-            pushed: self.pushes,
+            census: &self.census,
             directory: &self.directory,
             max_group_bytes: self.max_group_bytes,
         };
