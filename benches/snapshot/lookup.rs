@@ -3,9 +3,12 @@
 //! - `get`: one key, verified, and one value read; which key is asked for depends on the value before, so that no two
 //!   lookups overlap. Relative to one dependent memory miss.
 //! - `get_many`: 100 keys, then all values of the rows that were found. Relative to the maximum rate of reading random rows.
+//! - `limit`: how near to that rate a loop comes that only hashes keys and reads as many cells as their rows would take, in
+//!   this layout and 100 keys at a time.
 //!
-//! Both with keys that all have rows, and with one key in five unknown at random places. (After an unknown key nothing that
-//! was read is left to depend on, so that the processor may begin the next lookup once it has guessed that there is no row.)
+//! Both lookups with keys that all have rows, and with one key in five unknown at random places. (After an unknown key nothing
+//! that was read is left to depend on, so that the processor may begin the next lookup once it has guessed that there is no
+//! row.)
 //! What they are relative to is measured in the same rounds, in as many cells of the width of a row and in pages like those
 //! that the opened snapshot is in: [`unskew_snapshot_benches::Machine`].
 //!
@@ -81,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "x miss",
         "20% unknown",
         "max ns/row",
+        "limit",
         "get_many ns/key",
         "% of max",
         "20% unknown",
@@ -171,6 +175,7 @@ fn measure(
     let keys: Vec<Vec<KeyRef<'_>>> = questions.iter().map(|(_, keys)| keys.iter().collect()).collect();
     let turns = Turns::new(options.common.lookups());
     let mut measures = machine.measures();
+    measures.push(machine.limit(&keys[0], BATCH_KEYS));
     for (name, kind, unknown_percent) in MEASURES {
         let keys = &keys[usize::from(unknown_percent != 0)];
         let turns = &turns;
@@ -233,7 +238,9 @@ fn json<'a>(figures: &Figures, rows: u64, bytes: u64, case: &str, pages: Pages) 
         .iter()
         .map(|(measure, name)| figure(name, figures.median_ns(measure), None))
         .collect();
-    for (name, kind, _) in MEASURES {
+    let limit = (Machine::limit_name(), Kind::Many);
+    let measures = MEASURES.iter().map(|(name, kind, _)| (*name, *kind));
+    for (name, kind) in std::iter::once(limit).chain(measures) {
         let (base, base_name) = relative_to(figures, kind);
         let ratio = figures.median_ratio(name, &base);
         out.push(figure(name, figures.median_ns(name), Some((ratio, base_name))));
@@ -258,6 +265,7 @@ fn line(figures: &Figures, snapshot: &Snapshot, shape: RowShape, case: &str, pag
         times_miss("get"),
         times_miss("get, unknown"),
         format!("{:.1}", figures.median_ns(&maximum_rate)),
+        percent(Machine::limit_name()),
         format!("{:.1}", figures.median_ns("get_many")),
         percent("get_many"),
         percent("get_many, unknown"),

@@ -1,10 +1,16 @@
 use std::cell::Cell;
+use std::hint::{black_box, select_unpredictable};
 use std::io;
+
+use unskew_snapshot::KeyRef;
 
 use crate::rounds::{Figures, Measure, ns_each};
 use crate::{Memory, Pages, Random, Turns, prefetch};
 
 const MISS: &str = "miss";
+const LIMIT: &str = "limit of the layout";
+/// Of the keys of a snapshot, those that are not at home, of 256.
+const AWAY: u64 = 103;
 const LINE_BYTES: usize = 64;
 
 /// How rows are read that are known beforehand, to find the greatest rate.
@@ -86,6 +92,22 @@ impl Machine {
         measures
     }
 
+    /// What looking up these keys at least takes where rows are laid out as in a snapshot, so many at a time: each is hashed, a
+    /// random cell's first line is read as its home, for as many keys as are elsewhere another cell's, and the row is read.
+    /// Nothing is compared, found or told.
+    pub fn limit<'a>(&'a self, keys: &'a [KeyRef<'a>], batch: usize) -> Measure<'a> {
+        let turns = Turns::new(self.lookups);
+        Measure::new(LIMIT, move || {
+            let keys = turns.next(keys);
+            ns_each(keys.len(), || self.read_by_hash(keys, batch))
+        })
+    }
+
+    /// The name of the measure of [`limit`](Self::limit).
+    pub fn limit_name() -> &'static str {
+        LIMIT
+    }
+
     /// The name of the measure of one miss.
     pub fn miss() -> &'static str {
         MISS
@@ -136,6 +158,32 @@ impl Machine {
                 self.prefetch(*later);
             }
             sum = self.sum(sum, *cell);
+        }
+        sum
+    }
+
+    fn read_by_hash(&self, keys: &[KeyRef<'_>], batch: usize) -> u64 {
+        let cells = (self.cells.words().len() / self.cell_words) as u64;
+        let cell_of = |hash: u64| ((u128::from(hash) * u128::from(cells)) >> 64) as u32;
+        let first_word = |cell: u32| self.cells.words()[cell as usize * self.cell_words];
+        // 0, which the compiler does not know: what is read second hangs on what was read first.
+        let zero = black_box(0);
+        let mut homes = vec![(0_u32, 0_u64); batch];
+        let mut sum = 0;
+        for keys in keys.chunks(batch) {
+            for (key, home) in keys.iter().zip(&mut homes) {
+                let hash = key.hash();
+                *home = (cell_of(hash), hash);
+                prefetch(self.cells.bytes(), home.0 as usize * 8 * self.cell_words);
+            }
+            let homes = &mut homes[..keys.len()];
+            for (cell, hash) in &mut *homes {
+                let is_away = *hash % 256 < AWAY;
+                let other = cell_of(hash.rotate_left(32));
+                *cell = select_unpredictable(is_away, other, *cell) + (first_word(*cell) & zero) as u32;
+                self.prefetch(*cell);
+            }
+            sum = homes.iter().fold(sum, |sum, (cell, _)| self.sum(sum, *cell));
         }
         sum
     }

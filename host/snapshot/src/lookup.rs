@@ -32,14 +32,34 @@ pub(crate) struct Lookup<'a> {
     rows: &'a [u8],
     row_bytes: usize,
     key_bytes: usize,
+    flags_offset: usize,
 }
 
-/// A key that is not at home: the slot that was asked for, and the alternatives that are yet to be read, this one among them.
+/// A key that is not at home: its number in the batch, the slot that was asked for, and the alternatives that are yet to be
+/// read, this one among them. In one word, for it is written for every key.
 #[derive(Clone, Copy, Default)]
-struct Waiting {
-    slot: u32,
-    number: u8,
-    mask: u8,
+struct Waiting(u64);
+
+impl Waiting {
+    #[inline]
+    fn new(slot: u32, number: usize, mask: u8) -> Self {
+        Self(u64::from(slot) | (number as u64) << 32 | u64::from(mask) << 48)
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    fn number(self) -> usize {
+        usize::from((self.0 >> 32) as u16)
+    }
+
+    #[inline]
+    fn mask(self) -> u8 {
+        (self.0 >> 48) as u8
+    }
 }
 
 impl<'a> Lookup<'a> {
@@ -52,6 +72,7 @@ impl<'a> Lookup<'a> {
             rows: snapshot.rows(),
             row_bytes: snapshot.layout.row_bytes(),
             key_bytes: snapshot.layout.key_bytes(),
+            flags_offset: snapshot.layout.flags_offset(),
         }
     }
 
@@ -96,11 +117,17 @@ impl<'a> Lookup<'a> {
     /// are read when all homes were.
     pub(crate) fn find_many(self, keys: &[KeyRef<'_>], found: &mut [Option<RowIndex>]) {
         for (keys, found) in keys.chunks(BATCH_KEYS).zip(found.chunks_mut(BATCH_KEYS)) {
-            self.find_batch(keys, found);
+            if self.key_bytes == I64_KEY_BYTES {
+                self.find_batch::<true>(keys, found);
+            } else {
+                self.find_batch::<false>(keys, found);
+            }
         }
     }
 
-    fn find_batch(self, keys: &[KeyRef<'_>], found: &mut [Option<RowIndex>]) {
+    /// Apart for integers, so that the registers of the other keys' comparison are not in their way.
+    #[inline(never)]
+    fn find_batch<const IS_I64: bool>(self, keys: &[KeyRef<'_>], found: &mut [Option<RowIndex>]) {
         let mut slots = [Slots::default(); BATCH_KEYS];
         let mut waiting = [Waiting::default(); BATCH_KEYS];
         let mut waiting_count = 0;
@@ -120,15 +147,11 @@ impl<'a> Lookup<'a> {
                 .zip(&mut found[here]);
             for (number, ((key, slots), found)) in homes.enumerate() {
                 // No branches on whether the key is at home: it cannot be guessed, and nothing has to be waited for.
-                let (is_found, mask) = self.read(*key, slots.home);
+                let (is_found, mask) = self.read_of::<IS_I64>(*key, slots.home);
                 *found = is_found.then_some(RowIndex::new(slots.home));
                 let alternative = slots.slot(first_alternative(mask | LAST_ALTERNATIVE));
                 let next = select_unpredictable(is_found | (mask == 0), slots.home, alternative);
-                waiting[waiting_count] = Waiting {
-                    slot: next,
-                    number: (first + number) as u8,
-                    mask,
-                };
+                waiting[waiting_count] = Waiting::new(next, first + number, mask);
                 waiting_count += usize::from(!is_found & ((mask != 0) | has_overflow));
                 self.prefetch_row(next);
             }
@@ -136,13 +159,15 @@ impl<'a> Lookup<'a> {
         while waiting_count > 0 {
             let mut still_waiting = 0;
             for position in 0..waiting_count {
-                let Waiting { slot, number, mask } = waiting[position];
-                let number = usize::from(number);
+                let (slot, number, mask) = {
+                    let waiting = waiting[position];
+                    (waiting.slot(), waiting.number(), waiting.mask())
+                };
                 if mask == 0 {
                     found[number] = self.find_overflow(keys[number], keys[number].hash()).map(RowIndex::new);
                     continue;
                 }
-                if self.read(keys[number], slot).0 {
+                if self.read_of::<IS_I64>(keys[number], slot).0 {
                     found[number] = Some(RowIndex::new(slot));
                     continue;
                 }
@@ -151,11 +176,7 @@ impl<'a> Lookup<'a> {
                 if mask != 0 {
                     self.prefetch_row(next);
                 }
-                waiting[still_waiting] = Waiting {
-                    slot: next,
-                    number: number as u8,
-                    mask,
-                };
+                waiting[still_waiting] = Waiting::new(next, number, mask);
                 still_waiting += usize::from((mask != 0) | has_overflow);
             }
             waiting_count = still_waiting;
@@ -165,10 +186,22 @@ impl<'a> Lookup<'a> {
     /// Whether the row of a slot is the key's, and which alternatives hold keys that are at home there.
     #[inline]
     fn read(self, key: KeyRef<'_>, slot: u32) -> (bool, u8) {
+        if self.key_bytes == I64_KEY_BYTES {
+            self.read_of::<true>(key, slot)
+        } else {
+            self.read_of::<false>(key, slot)
+        }
+    }
+
+    /// The same where it is known whether the keys of rows have the length of an integer's.
+    #[inline]
+    fn read_of<const IS_I64: bool>(self, key: KeyRef<'_>, slot: u32) -> (bool, u8) {
+        if !IS_I64 {
+            return self.read_any(key, slot);
+        }
         let start = slot as usize * self.row_bytes;
         let from_row = self.rows.get(start..).unwrap_or(&[]);
-        if self.key_bytes == I64_KEY_BYTES
-            && let Some((row, _)) = from_row.split_first_chunk::<{ KEY_OFFSET + I64_KEY_BYTES + 1 }>()
+        if let Some((row, _)) = from_row.split_first_chunk::<{ KEY_OFFSET + I64_KEY_BYTES + 1 }>()
             && let Ok(key) = <&[u8; I64_KEY_BYTES]>::try_from(key.as_bytes())
             && row[KEY_OFFSET + I64_KEY_BYTES] & LONG_KEY == 0
         {
@@ -176,6 +209,19 @@ impl<'a> Lookup<'a> {
             let is_equal = (row[KEY_OFFSET..KEY_OFFSET + 8] == key[..8]) & (row[KEY_OFFSET + 8] == key[8]);
             return (is_equal & (flags & OCCUPIED != 0), flags & MASK);
         }
+        self.read_unusual(key, slot)
+    }
+
+    /// A key of another length, or a long one, where most are integers.
+    #[cold]
+    #[inline(never)]
+    fn read_unusual(self, key: KeyRef<'_>, slot: u32) -> (bool, u8) {
+        self.read_any(key, slot)
+    }
+
+    #[inline]
+    fn read_any(self, key: KeyRef<'_>, slot: u32) -> (bool, u8) {
+        let start = slot as usize * self.row_bytes;
         let row = self.rows.get(start..start + self.row_bytes).unwrap_or(&[]);
         let flags = self.layout.flags(row);
         let is_found = match flags & LONG_KEY {
@@ -229,7 +275,7 @@ impl<'a> Lookup<'a> {
         let start = slot as usize * self.row_bytes;
         prefetch(self.rows, start);
         // Where a row does not begin with a cache line, its flags may be in the next.
-        prefetch(self.rows, start + self.layout.flags_offset());
+        prefetch(self.rows, start + self.flags_offset);
     }
 
     #[inline]
