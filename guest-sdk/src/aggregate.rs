@@ -291,7 +291,9 @@ fn check_frame<'a>(
     if let Some(column) = (0..leading.len()).find(|i| !frame.column(*i).is_all_present()) {
         return Err(refuse(format!("column {column} has missing values")));
     }
-    crate::column::check_present(declared, |i| frame.column(leading.len() + i)).map_err(refuse)?;
+    for (index, declared) in declared.iter().enumerate() {
+        crate::column::check_present(declared, frame.column(leading.len() + index)).map_err(refuse)?;
+    }
     let mut last = 0;
     for row in 0..frame.rows() {
         let state = frame.column(0).i64(row);

@@ -29,7 +29,7 @@ pub trait Input<'a>: Sized {
     type Readers;
 
     /// The readers of the columns that `column` gives by their index, which are those of [`COLUMNS`](Self::COLUMNS).
-    fn readers(column: impl Fn(usize) -> ColumnView<'a>) -> Self::Readers;
+    fn readers(column: impl FnMut(usize) -> ColumnView<'a>) -> Self::Readers;
 
     /// Row `row`.
     fn read(readers: &Self::Readers, row: usize) -> Self;
@@ -179,13 +179,10 @@ impl<'a> MaybeMissing for &'a str {
 }
 
 /// Checks that no value is missing where the descriptor says that none can be.
-pub(crate) fn check_present<'a>(
-    declared: &[ColumnMeta],
-    column: impl Fn(usize) -> ColumnView<'a>,
-) -> Result<(), String> {
-    let is_lacking = |(index, declared): &(usize, &ColumnMeta)| !declared.nullable && !column(*index).is_all_present();
-    match declared.iter().enumerate().find(is_lacking) {
-        None => Ok(()),
-        Some((_, declared)) => Err(format!("`{}` has missing values and is not an Option", declared.name)),
+#[inline]
+pub(crate) fn check_present(declared: &ColumnMeta, column: ColumnView<'_>) -> Result<(), String> {
+    if declared.nullable || column.is_all_present() {
+        return Ok(());
     }
+    Err(format!("`{}` has missing values and is not an Option", declared.name))
 }

@@ -1,6 +1,6 @@
-use unskew_frame::{Column, ColumnType, EncodeError, Frame, Slot, lay_out, seal};
+use unskew_frame::{Column, ColumnType, ColumnView, EncodeError, Frame, Slot, lay_out, seal};
 
-use crate::column::{BLOCK_ROWS, Input, Output, check_present};
+use crate::column::{BLOCK_ROWS, ColumnMeta, Input, Output, check_present};
 use crate::module::ModuleMeta;
 
 /// A row transform: what [`row_transform`](macro@crate::row_transform) makes of a function.
@@ -63,16 +63,33 @@ impl FrameBuffer {
 #[doc(hidden)]
 pub fn apply_frame<T: RowTransform>(inputs: &[u64], outputs: &mut FrameBuffer) -> Result<(), RowError> {
     let declared = <T::Input<'_> as Input<'_>>::COLUMNS;
-    let types = declared.iter().map(|column| column.column_type);
-    let frame = Frame::check_types(inputs, types).map_err(|error| RowError(error.to_string()))?;
-    check_present(declared, |index| frame.column(index)).map_err(RowError)?;
-    let readers = T::Input::readers(|index| frame.column(index));
+    let frame = Frame::open(inputs, declared.len()).map_err(|error| RowError(error.to_string()))?;
+    let mut refusal = None;
+    let readers = T::Input::readers(|index| {
+        typed(&frame, index, &declared[index]).unwrap_or_else(|error| {
+            refusal.get_or_insert(error);
+            ColumnView::empty(declared[index].column_type)
+        })
+    });
+    if let Some(error) = refusal {
+        return Err(error);
+    }
     let columns = T::Output::COLUMNS.iter().map(|c| (c.column_type, c.nullable));
     outputs
         .write(columns, frame.rows(), |mut slots| {
             apply_rows::<T>(&readers, frame.rows(), &mut T::Output::writers(&mut slots));
         })
         .map_err(|error| RowError(error.to_string()))
+}
+
+/// Column `index`, which is to be as it is declared.
+#[inline]
+fn typed<'a>(frame: &Frame<'a>, index: usize, declared: &ColumnMeta) -> Result<ColumnView<'a>, RowError> {
+    let column = frame
+        .typed(index, declared.column_type)
+        .map_err(|error| RowError(error.to_string()))?;
+    check_present(declared, column).map_err(RowError)?;
+    Ok(column)
 }
 
 /// Applies `T` to `rows` rows.

@@ -19,8 +19,9 @@ pub fn input(item: &DeriveInput) -> Result<TokenStream> {
 
             type Readers = (#(#types,)*);
 
-            #[allow(unused_variables)]
-            fn readers(column: impl Fn(usize) -> ::unskew_guest::frame::ColumnView<#lifetime>) -> Self::Readers {
+            #[inline(always)]
+            #[allow(unused_variables, unused_mut)]
+            fn readers(mut column: impl FnMut(usize) -> ::unskew_guest::frame::ColumnView<#lifetime>) -> Self::Readers {
                 (#(#readers(column(#columns)),)*)
             }
 
@@ -58,6 +59,7 @@ pub fn output(item: &DeriveInput) -> Result<TokenStream> {
 
             type Writers<'unskew> = (#(#types<'unskew>,)*);
 
+            #[inline]
             fn writers<'unskew>(
                 slots: &mut impl ::core::iter::Iterator<Item = ::unskew_guest::frame::Slot<'unskew>>,
             ) -> Self::Writers<'unskew> {

@@ -1,6 +1,6 @@
 use std::sync::OnceLock;
 
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, Inlining};
 
 use crate::cpu::Cpu;
 use crate::digest::Digest;
@@ -32,6 +32,8 @@ pub fn config() -> Config {
     // Results must not depend on the machine: no relaxed SIMD, no threads.
     config.wasm_relaxed_simd(false);
     config.memory_init_cow(true);
+    // Small functions of a transform's libraries are called for every row, each with a look at the clock.
+    config.compiler_inlining(Inlining::Yes);
     config.wasm_backtrace_max_frames(None);
     config
 }
@@ -43,7 +45,7 @@ pub const NAN_REWRITE: u32 = 1;
 pub fn settings(cpu: Cpu) -> String {
     format!(
         "wasmtime {WASMTIME_VERSION}\ntarget {TARGET}\ncpu {cpu}\nnan-rewrite {NAN_REWRITE}\nepoch-interruption true\n\
-         relaxed-simd false\nconcurrency false\nstack {MAX_STACK_BYTES}\n",
+         relaxed-simd false\ninlining true\nconcurrency false\nstack {MAX_STACK_BYTES}\n",
     )
 }
 

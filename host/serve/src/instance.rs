@@ -347,14 +347,16 @@ fn take(
         (Expected::States, Kind::Aggregate(_)) => &[],
         _ => &module.descriptor.outputs,
     };
-    let types = outputs.iter().map(Column::column_type);
-    let frame = Frame::check_types(words, types).map_err(|error: FrameError| error.to_string())?;
-    frame.check_text().map_err(|error| error.to_string())?;
+    let text = |error: FrameError| error.to_string();
+    let frame = Frame::open(words, outputs.len()).map_err(text)?;
     if frame.rows() != rows {
         return Err(format!("{} rows came back for {rows}", frame.rows()));
     }
     for (index, output) in outputs.iter_mut().enumerate() {
-        let column = frame.column(index);
+        let column = frame.typed(index, output.column_type()).map_err(text)?;
+        if !column.is_text(rows) {
+            return Err(format!("frame column {index}: a string is not UTF-8"));
+        }
         let may_be_missing = declared.get(index).is_none_or(|column| column.nullable);
         if !may_be_missing && column.missing_count(0..rows) > 0 {
             return Err(format!(

@@ -146,7 +146,8 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// A frame whose every offset was checked: reading it cannot go out of bounds.
+/// A frame whose every offset was checked: reading it cannot go out of bounds. One that was [opened](Self::open) has its
+/// columns checked by [`typed`](Self::typed).
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     words: &'a [u64],
@@ -169,17 +170,36 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// What differs, with its column.
     pub fn check_types(words: &'a [u64], types: impl ExactSizeIterator<Item = ColumnType>) -> Result<Self, FrameError> {
-        let frame = Self::check_header(words)?;
-        if frame.columns != types.len() {
-            return Err(FrameError::new(FrameErrorKind::ColumnCount));
-        }
+        let frame = Self::open(words, types.len())?;
         for (index, expected) in types.enumerate() {
-            frame.check_column(index, expected).map_err(|kind| FrameError {
-                column: Some(index as u16),
-                kind,
-            })?;
+            frame.typed(index, expected)?;
         }
         Ok(frame)
+    }
+
+    /// The frame of `words`, with its header checked and no column yet: [`typed`](Self::typed) checks one as it gives it, in
+    /// one look at its directory.
+    ///
+    /// # Errors
+    /// What is wrong with the header, or another number of columns.
+    pub fn open(words: &'a [u64], columns: usize) -> Result<Self, FrameError> {
+        let frame = Self::check_header(words)?;
+        if frame.columns != columns {
+            return Err(FrameError::new(FrameErrorKind::ColumnCount));
+        }
+        Ok(frame)
+    }
+
+    /// The column at `index`, if it is of this type and lies in the frame.
+    ///
+    /// # Errors
+    /// How it does not.
+    #[inline]
+    pub fn typed(&self, index: usize, expected: ColumnType) -> Result<ColumnView<'a>, FrameError> {
+        self.read_column(index, expected).map_err(|kind| FrameError {
+            column: Some(index as u16),
+            kind,
+        })
     }
 
     /// Checks that every string is UTF-8. A host does this to what a transform gave it.
@@ -188,12 +208,7 @@ impl<'a> Frame<'a> {
     /// The first column with a string that is not.
     pub fn check_text(&self) -> Result<(), FrameError> {
         for index in 0..self.columns {
-            let column = self.column(index);
-            if column.column_type() != ColumnType::String {
-                continue;
-            }
-            let stored = if column.is_scalar() { 1 } else { self.rows };
-            if !is_text(column.bytes, offsets(column.words, stored)) {
+            if !self.column(index).is_text(self.rows) {
                 return Err(FrameError {
                     column: Some(index as u16),
                     kind: FrameErrorKind::NotUtf8,
@@ -266,32 +281,29 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
-    fn check_column(&self, index: usize, expected: ColumnType) -> Result<(), FrameErrorKind> {
-        let layout = Layout::read(self.words, index, self.rows);
-        if ColumnType::from_tag(layout.tag, layout.vector_len) != Some(expected) {
+    #[inline]
+    fn read_column(&self, index: usize, expected: ColumnType) -> Result<ColumnView<'a>, FrameErrorKind> {
+        let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
+        let (head, place) = (self.words[directory], self.words[directory + 1]);
+        let differs = (head & !(HAS_VALIDITY | IS_SCALAR)) ^ directory_head(expected);
+        if differs & !RESERVED != 0 {
             return Err(FrameErrorKind::Type);
         }
-        if layout.has_reserved {
+        if differs != 0 {
             return Err(FrameErrorKind::Reserved);
         }
-        let total = self.words.len();
-        let directory_end = HEADER_WORDS + DIRECTORY_WORDS * self.columns;
-        // Offsets are below 2^32 and sizes below 2^24 rows * 2^14 values: no sum overflows a 64-bit usize; on wasm32 the
-        // sizes are taken in u64.
-        let fits = |start: usize, len: u64| start >= directory_end && start as u64 + len <= total as u64;
-        if layout.has_validity != (layout.validity != 0)
-            || layout.validity != 0 && !fits(layout.validity, layout.stored.div_ceil(64) as u64)
-        {
-            return Err(FrameErrorKind::Bounds);
-        }
-        let fixed = fixed_words_u64(expected, layout.stored);
-        if !fits(layout.data, fixed) {
-            return Err(FrameErrorKind::Bounds);
-        }
+        let is_scalar = head & IS_SCALAR != 0;
+        let stored = if is_scalar { 1 } else { self.rows };
+        let validity = match (head & HAS_VALIDITY != 0, place as u32 as usize) {
+            (false, 0) => &[],
+            (true, start) if start != 0 => self.part(start, stored.div_ceil(64) as u64)?,
+            _ => return Err(FrameErrorKind::Bounds),
+        };
+        let start = (place >> 32) as usize;
+        let words = self.part(start, fixed_words_u64(expected, stored))?;
+        let mut bytes: &[u8] = &[];
         if expected.is_variable() {
-            let fixed = fixed as usize;
-            let offsets = offsets(&self.words[layout.data..layout.data + fixed], layout.stored);
-            let capacity = (total - layout.data - fixed) as u64 * 8;
+            let offsets = offsets(words, stored);
             // Without an early end, so that several are compared at a time.
             let descends = offsets
                 .windows(2)
@@ -299,12 +311,27 @@ impl<'a> Frame<'a> {
             if offsets[0] != 0 || descends {
                 return Err(FrameErrorKind::Offsets);
             }
-            let last = offsets[layout.stored];
-            if u64::from(last) > capacity {
-                return Err(FrameErrorKind::Bounds);
-            }
+            let rest: &[u8] = bytemuck::cast_slice(&self.words[start + words.len()..]);
+            bytes = rest.get(..offsets[stored] as usize).ok_or(FrameErrorKind::Bounds)?;
         }
-        Ok(())
+        Ok(ColumnView {
+            column_type: expected,
+            mask: if is_scalar { 0 } else { usize::MAX },
+            validity,
+            words,
+            bytes,
+        })
+    }
+
+    /// `len` words behind the directory. Sizes are below 2^24 rows * 2^14 values, more than wasm32 can address.
+    #[inline]
+    fn part(&self, start: usize, len: u64) -> Result<&'a [u64], FrameErrorKind> {
+        let directory_end = HEADER_WORDS + DIRECTORY_WORDS * self.columns;
+        let is_behind = start >= directory_end && start as u64 + len <= self.words.len() as u64;
+        if !is_behind {
+            return Err(FrameErrorKind::Bounds);
+        }
+        Ok(&self.words[start..start + len as usize])
     }
 }
 
@@ -312,8 +339,6 @@ struct Layout {
     tag: u8,
     vector_len: u32,
     scalar: bool,
-    has_validity: bool,
-    has_reserved: bool,
     validity: usize,
     data: usize,
     /// The rows that are stored.
@@ -330,8 +355,6 @@ impl Layout {
             tag: head as u8,
             vector_len: (head >> 32) as u32,
             scalar,
-            has_validity: head & HAS_VALIDITY != 0,
-            has_reserved: head & RESERVED != 0,
             validity: place as u32 as usize,
             data: (place >> 32) as usize,
             stored: if scalar { 1 } else { rows },
@@ -340,19 +363,9 @@ impl Layout {
 }
 
 /// The offsets of `stored` rows and the one behind them.
-fn offsets(words: &[u64], stored: usize) -> &[u32] {
+#[inline]
+pub(crate) fn offsets(words: &[u64], stored: usize) -> &[u32] {
     &bytemuck::cast_slice(words)[..=stored]
-}
-
-/// Whether every piece of `bytes` between two offsets is UTF-8: the whole is, and no offset lies within a character.
-fn is_text(bytes: &[u8], offsets: &[u32]) -> bool {
-    if bytes.is_ascii() {
-        return true;
-    }
-    match core::str::from_utf8(bytes) {
-        Ok(text) => offsets.iter().all(|offset| text.is_char_boundary(*offset as usize)),
-        Err(_) => false,
-    }
 }
 
 /// The words of a column's fixed-width part: its values, or its offsets.

@@ -38,46 +38,34 @@ pub fn lay_out<'w, C>(
 where
     C: Iterator<Item = (ColumnType, bool)> + Clone,
 {
-    let parts = |(column_type, nullable): (ColumnType, bool)| {
-        if column_type.is_variable() {
-            return (0, 0);
-        }
-        let validity = if nullable { rows.div_ceil(64) as u64 } else { 0 };
-        (validity, fixed_words_u64(column_type, rows))
-    };
     let count = columns.clone().count();
     if count > MAX_COLUMNS || rows > MAX_ROWS {
         return Err(EncodeError::TooLarge);
     }
     let directory_end = HEADER_WORDS + DIRECTORY_WORDS * count;
-    let total = columns
-        .clone()
-        .map(|column| parts(column).0 + parts(column).1)
-        .sum::<u64>()
-        + directory_end as u64;
-    if u64::from(u32::MAX) < total || usize::try_from(total * 8).is_err() {
-        return Err(EncodeError::TooLarge);
-    }
-    // What is not a slot is written below; the slots' owners write every value.
-    words.resize(total as usize, 0);
+    words.resize(directory_end.max(words.len()), 0);
     words[0] = head_word(count);
     words[1] = size_word(rows, 0);
     let mut end = directory_end as u64;
-    for (index, column) in columns.clone().enumerate() {
-        let (validity, data) = parts(column);
+    for (index, (column_type, nullable)) in columns.clone().enumerate() {
         let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
-        words[directory] = directory_head(column.0);
-        words[directory + 1] = (end + validity) << 32;
-        if validity > 0 {
-            words[directory] |= HAS_VALIDITY;
-            words[directory + 1] |= end;
+        let mut entry = (directory_head(column_type), 0);
+        if !column_type.is_variable() {
+            if nullable && rows > 0 {
+                entry = (entry.0 | HAS_VALIDITY, end);
+                end += rows.div_ceil(64) as u64;
+            }
+            entry.1 |= end << 32;
+            end += fixed_words_u64(column_type, rows);
         }
-        end += validity + data;
-        if data > 0 {
-            // Half words and bits need not fill the last word.
-            words[end as usize - 1] = 0;
-        }
+        (words[directory], words[directory + 1]) = entry;
     }
+    if u64::from(u32::MAX) < end || usize::try_from(end * 8).is_err() {
+        words.clear();
+        return Err(EncodeError::TooLarge);
+    }
+    // The owners of the slots write every value.
+    words.resize(end as usize, 0);
     let (_, parts) = words.split_at_mut(directory_end);
     Ok(Slots {
         columns,
@@ -115,6 +103,10 @@ impl<'w, C: Iterator<Item = (ColumnType, bool)>> Iterator for Slots<'w, C> {
         };
         let validity = take(if nullable { self.rows.div_ceil(64) } else { 0 });
         let words = take(fixed_words_u64(column_type, self.rows) as usize);
+        if let Some(last) = words.last_mut() {
+            // Half words and bits need not fill it.
+            *last = 0;
+        }
         Some(Slot::Fixed { words, validity })
     }
 }

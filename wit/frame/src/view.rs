@@ -1,4 +1,5 @@
 use crate::extend::missing_count;
+use crate::frame::offsets;
 use crate::{Column, ColumnType, Value};
 
 /// A column read in place: inside a frame, or an owned [`Column`].
@@ -88,6 +89,32 @@ impl<'a> ColumnView<'a> {
     #[inline]
     pub fn data(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// A column without a row: not even the one of a scalar may be read.
+    pub fn empty(column_type: ColumnType) -> Self {
+        Self {
+            column_type,
+            mask: usize::MAX,
+            validity: &[],
+            words: &[],
+            bytes: &[],
+        }
+    }
+
+    /// Whether each of `rows` texts is UTF-8: their bytes are, and none begins or ends within a character. A column of
+    /// another type has no texts.
+    pub fn is_text(&self, rows: usize) -> bool {
+        if self.column_type != ColumnType::String || self.bytes.is_ascii() {
+            return true;
+        }
+        let stored = if self.is_scalar() { 1 } else { rows };
+        match core::str::from_utf8(self.bytes) {
+            Ok(text) => offsets(self.words, stored)
+                .iter()
+                .all(|offset| text.is_char_boundary(*offset as usize)),
+            Err(_) => false,
+        }
     }
 
     /// How many of these rows are missing.
