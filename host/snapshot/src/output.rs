@@ -144,7 +144,6 @@ impl Source<'_> {
         let mut resolver = Resolver::new(self.layout, self.options.duplicates);
         let mut rows_done = 0;
         let mut counted = |record: Record<'_>| {
-            rows_done += 1;
             if rows_done % PROGRESS_ROWS == 0 {
                 progress(WriteProgress {
                     stage,
@@ -152,6 +151,7 @@ impl Source<'_> {
                     rows_total,
                 });
             }
+            rows_done += 1;
             visit(record)
         };
         self.sorter
