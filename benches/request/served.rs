@@ -31,7 +31,7 @@ pub fn host(directory: &Path, widths: Widths, rows: Rows) -> Host {
     }
     let draft = Draft {
         catalog: catalog(widths),
-        modules: module_entries(&modules),
+        modules: module_entries(&store, &modules).expect("the module computes row by row"),
         snapshots,
     };
     commit(&store, draft).expect("the generation is whole");

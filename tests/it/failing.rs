@@ -34,11 +34,15 @@ const HISTORY: usize = 3;
 
 /// A store with the generations 1 to `count` of a service with `guest`.
 fn published(guest: &Guest, count: i64) -> Fixture {
+    published_as(guest, count, SERVICE)
+}
+
+fn published_as(guest: &Guest, count: i64, service: &str) -> Fixture {
     let (views, _) = PROJECT.split_once("[[service]]").expect("it has a service");
     let rows = format!("time,user,number,label\n{},7,5,five\n", watermark(0).0);
     let events = format!("time,user,clicked\n{},7,1\n", watermark(0).0);
     let mut fixture = Fixture::new(
-        &format!("{views}{SERVICE}"),
+        &format!("{views}{service}"),
         &[("rows.csv", &rows), ("events.csv", &events)],
     );
     let module = guest
@@ -142,6 +146,59 @@ fn a_transform_that_takes_missing_values_is_called_with_them() {
         (BAD, 2),
         "it was called, and trapped itself: {failures:?}"
     );
+}
+
+/// A fallback stands for the value, also where the next transform reads it, and each failed call is told.
+#[test]
+fn a_declared_fallback_takes_the_place_of_what_failed() {
+    let fallbacks = r#"fallbacks = { "once:x" = 7.5 }"#;
+    let fixture = published_as(
+        &trap(),
+        1,
+        &SERVICE.replacen("features =", &format!("{fallbacks}\nfeatures ="), 1),
+    );
+    let host = open(&fixture, patient());
+    let mut session = host.session();
+    for rows in [2, BAD_ROWS, 2] {
+        let mut request = host.service("model").expect("it is published").request(watermark(20));
+        for candidate in 0..rows {
+            let fields = [Value::I64(7), Value::F64(candidate as f64)];
+            request.push_candidate(&fields).expect("a candidate");
+        }
+        let features = session.evaluate(&request).expect("a request that fits is answered");
+        for row in 0..rows {
+            let is_bad = rows == BAD_ROWS;
+            let (status, once) = match is_bad {
+                true => (Status::Defaulted, Value::F64(7.5)),
+                false => (Status::Present, Value::F64(row as f64)),
+            };
+            assert_eq!((features.status(row, ONCE), features.value(row, ONCE)), (status, once));
+            // It was called with the fallback, and trapped itself.
+            let twice = match is_bad {
+                true => (Status::Failed, Value::Null),
+                false => (Status::Present, once),
+            };
+            assert_eq!((features.status(row, TWICE), features.value(row, TWICE)), twice);
+            assert_eq!(features.status(row, HISTORY), Status::Present);
+        }
+        assert_eq!(features.failures().len(), if rows == BAD_ROWS { 2 } else { 0 });
+    }
+}
+
+/// The guest traps in every call of this many rows: no call leaves anything that the next could trip over.
+#[test]
+fn an_instance_may_be_of_one_call() {
+    let fixture = published(&trap(), 1);
+    let limits = CallLimits {
+        fresh_instance: true,
+        ..patient().limits
+    };
+    let host = open(&fixture, HostOptions { limits, ..patient() });
+    let mut session = host.session();
+    for _ in 0..3 {
+        assert_eq!(evaluate(&host, &mut session, 2), (GOOD, Vec::new()));
+        assert_eq!(evaluate(&host, &mut session, BAD_ROWS).0, BAD);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod direct;
 mod failing;
 mod fraud;
+mod golden;
 mod host;
 mod hostile;
 mod log;

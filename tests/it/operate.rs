@@ -5,10 +5,14 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use unskew::{ActivateError, Backing, EntityKey, Host, HostOptions, KeyPart, LookupError, Refresh};
+use unskew::{
+    ActivateError, Backing, EntityKey, EvaluateError, Host, HostOptions, KeyPart, LookupError, NotReady, Refresh,
+    Status, Value,
+};
+use unskew_batch::Project;
 use unskew_tests::{Fixture, chain, patient};
 
-use crate::host::{fixture, serve, watermark};
+use crate::host::{PROJECT, fixture, serve, watermark};
 use crate::refused::{flip, rewrite};
 
 /// Generations 1 to `count`, of which the last is current.
@@ -35,6 +39,61 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What becomes of a request at `hours` after the snapshots' watermark, whose view `second` may be three hours old.
+fn stale(when_stale: &str, hours: i64) -> Result<Vec<(Status, bool)>, EvaluateError> {
+    let host = stale_after_three_hours(when_stale).host();
+    let mut request = host
+        .service("model")
+        .expect("it is published")
+        .request(watermark(2 + hours));
+    request.push_candidate(&[Value::I64(1)]).expect("a candidate");
+    let mut session = host.session();
+    let features = session.evaluate(&request)?;
+    let fate = |feature| (features.status(0, feature), features.value(0, feature).is_null());
+    Ok((0..features.width()).map(fate).collect())
+}
+
+fn stale_after_three_hours(when_stale: &str) -> Fixture {
+    let mut fixture = fixture();
+    let limited = r#"features = [{ name = "number", type = "i64" }, { name = "label", type = "string" }]"#;
+    let policy = format!("{limited}\nmax_age = \"3h\"\n{when_stale}");
+    let aggregate = r#"module = "ctr-history""#;
+    let text = PROJECT.replace(limited, &policy);
+    let text = text.replace(aggregate, &format!("{aggregate}\nmax_age = \"3h\"\n{when_stale}"));
+    fixture.project = Project::parse(&fixture.path("unskew.toml"), &text).expect("a good project");
+    fixture.publish(watermark(2));
+    fixture
+}
+
+#[test]
+fn a_view_says_what_happens_when_its_snapshot_is_too_old() {
+    let present = vec![(Status::Present, false); 3];
+    let fail = r#"when_stale = "fail""#;
+    let missing = r#"when_stale = "missing""#;
+    // Three hours are not more than three hours.
+    for policy in ["", r#"when_stale = "serve""#, missing, fail] {
+        assert_eq!(stale(policy, 3).as_ref(), Ok(&present), "{policy}");
+    }
+    for policy in ["", r#"when_stale = "serve""#] {
+        assert_eq!(stale(policy, 9).as_ref(), Ok(&present), "{policy}");
+    }
+    let gone = (Status::Stale, true);
+    assert_eq!(stale(missing, 4), Ok(vec![(Status::Present, false), gone, gone]));
+    let error = stale(fail, 4).expect_err("it says that requests fail");
+    let fixture = stale_after_three_hours(fail);
+    let host = fixture.host();
+    assert_eq!(host.health().watermarks["second"], watermark(2));
+    assert_eq!(host.ready(watermark(5)), Ok(()));
+    let not_ready = host.ready(watermark(6)).expect_err("its requests fail");
+    assert_eq!(not_ready.to_string(), format!("service `model`: {error}"));
+    let tolerant = stale_after_three_hours(missing).host();
+    assert_eq!(tolerant.ready(watermark(6)), Ok(()));
+    assert_eq!(
+        error.to_string(),
+        "the snapshot of view `second` is 14400 s older than the request, beyond 10800 s: publish a newer one"
+    );
 }
 
 fn served(host: &Host) -> u64 {
@@ -98,6 +157,7 @@ fn a_revoked_generation_never_comes_back() {
     let host = open(&fixture, patient());
     host.pin(1).expect("it is served");
     host.revoke(1).expect_err("there is no other to serve");
+    assert_eq!(host.ready(watermark(20)), Err(NotReady::Revoked { generation: 1 }));
     assert_eq!((served(&host), host.is_pinned()), (1, false), "serving goes on");
     set_current(&fixture, 2);
     host.refresh().expect("it is whole");
@@ -113,6 +173,55 @@ fn a_revoked_generation_never_comes_back() {
     fixture.publish(watermark(4));
     assert_eq!(host.refresh().expect("it is whole"), Refresh::Activated(4));
     assert_eq!(served(&host), 4);
+}
+
+/// The one before may be about to let go of its directory.
+fn reopen(fixture: &Fixture, options: &HostOptions) -> Host {
+    let mut opened = None;
+    wait_until("the directory is free", || {
+        match Host::open(fixture.store.root(), options.clone()) {
+            Ok(host) => opened = Some(host),
+            Err(error) => assert!(chain(&error).contains("another host"), "{}", chain(&error)),
+        }
+        opened.is_some()
+    });
+    opened.expect("it is open")
+}
+
+#[test]
+fn what_an_operator_decided_outlives_a_restart() {
+    let fixture = published(3);
+    set_current(&fixture, 2);
+    let options = HostOptions {
+        state_dir: Some(fixture.path("state")),
+        ..patient()
+    };
+    let host = open(&fixture, options.clone());
+    let error = Host::open(fixture.store.root(), options.clone()).expect_err("the directory is taken");
+    assert!(chain(&error).contains("another host"), "{error}");
+    set_current(&fixture, 3);
+    host.refresh().expect("it is whole");
+    host.rollback().expect("2 is in memory");
+    drop(host);
+    let host = reopen(&fixture, &options);
+    assert_eq!((served(&host), host.is_pinned(), host.latest_seen()), (2, true, 3));
+    host.unpin();
+    host.revoke(3).expect("it is not served");
+    drop(host);
+    let host = reopen(&fixture, &options);
+    assert_eq!(
+        (served(&host), host.is_pinned(), host.health().revoked),
+        (2, false, vec![3])
+    );
+    assert_eq!(host.refresh().expect("nothing fails"), Refresh::Held(3));
+    // Nothing is left to serve: a start does not serve what it never may.
+    host.revoke(2).expect_err("nothing is before it");
+    drop(host);
+    wait_until("the directory is free", || {
+        let error = chain(&Host::open(fixture.store.root(), options.clone()).expect_err("all are revoked"));
+        assert!(error.contains("revoked") || error.contains("another host"), "{error}");
+        error.contains("generation 3 was revoked")
+    });
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub fn publish<'a>(
     }
     let draft = Draft {
         catalog: project.catalog().clone(),
-        modules: module_entries(modules),
+        modules: module_entries(store, modules)?,
         snapshots,
     };
     Ok(store.manifest(commit(store, draft)?)?)

@@ -2,7 +2,7 @@
 //!
 //! A transform's crate becomes a component ([`build_component`]), which is checked against the contract
 //! ([`check_component`]) and published into a store under its digest ([`put_module`]). Snapshots follow ([`put_snapshot`]),
-//! and a generation names them all ([`commit`]). A host compiles what its generation names into native code of its own
+//! and a generation names them all ([`commit`]), with what each module gave where it was published ([`module_entries`]). A host compiles what its generation names into native code of its own
 //! ([`prepare`]): native code is never published, so nobody else's is ever run.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -15,6 +15,7 @@ mod features;
 mod file;
 #[cfg(test)]
 mod fixture;
+mod golden;
 mod load;
 mod nan;
 mod publish;
@@ -25,7 +26,8 @@ mod toolchain;
 pub use build::{BuildError, BuildOptions, Built, build_component};
 pub use check::{COMPONENT_BUDGET_BYTES, CheckError, MAX_COMPONENT_BYTES, World, check_component};
 pub use compile::{CompileError, Compiled, compile, compile_into, prepare, rewritten};
-pub use load::{LoadModulesError, load_modules, module_entries};
+pub use golden::{make_golden, module_entries, put_golden};
+pub use load::{LoadModulesError, load_modules};
 pub use publish::{Draft, PublishError, commit, put_module, put_snapshot};
 pub use rewrite::core_module;
 pub use toolchain::{TARGET, Toolchain, ToolchainError};

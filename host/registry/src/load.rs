@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use unskew::{Digest, Module, ModuleEntry, ModuleError, Runtime, Store};
+use unskew::{Digest, Module, ModuleError, Runtime, Store};
 
 use crate::compile::{CompileError, compile_into};
 use crate::publish::{PublishError, put_module};
@@ -31,18 +31,6 @@ pub fn load_modules(
         }
     }
     Ok(modules)
-}
-
-/// The entries of a manifest for these modules.
-pub fn module_entries(modules: &BTreeMap<String, Module>) -> BTreeMap<String, ModuleEntry> {
-    let entry = |module: &Module| ModuleEntry {
-        digest: module.digest(),
-        version: module.descriptor().version.clone(),
-    };
-    modules
-        .iter()
-        .map(|(name, module)| (name.clone(), entry(module)))
-        .collect()
 }
 
 /// Why modules could not be loaded.

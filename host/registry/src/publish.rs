@@ -3,7 +3,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use unskew::{Catalog, Digest, MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
+use unskew::{Catalog, Digest, GoldenError, MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 
 use crate::check::{CheckError, check_component};
 use crate::file;
@@ -79,6 +79,9 @@ pub fn commit(store: &Store, draft: Draft) -> Result<u64, PublishError> {
         verify_named(store.module_path(&entry.digest), &entry.digest, || {
             format!("module {name}")
         })?;
+        verify_named(store.golden_path(&entry.golden), &entry.golden, || {
+            format!("the golden calls of module {name}")
+        })?;
     }
     for (view, entry) in &draft.snapshots {
         verify_named(store.snapshot_path(&entry.digest), &entry.digest, || {
@@ -96,7 +99,10 @@ pub fn commit(store: &Store, draft: Draft) -> Result<u64, PublishError> {
     };
     loop {
         let path = store.manifest_path(manifest.generation);
-        match file::create(&path, &encode(&manifest)?) {
+        let bytes = manifest
+            .encode()
+            .map_err(|reason| PublishError::Unreadable { reason })?;
+        match file::create(&path, &bytes) {
             Ok(()) => break,
             // Where the file system has no locks, or what another publisher left behind: never overwritten.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -106,7 +112,7 @@ pub fn commit(store: &Store, draft: Draft) -> Result<u64, PublishError> {
         }
     }
     let path = store.current_path();
-    file::replace(&path, format!("{}\n", manifest.generation).as_bytes())
+    file::replace(&path, Store::encode_current(manifest.generation).as_bytes())
         .map_err(|source| PublishError::Write { path, source })?;
     Ok(manifest.generation)
 }
@@ -157,18 +163,6 @@ fn after(generation: u64) -> Result<u64, PublishError> {
     generation.checked_add(1).ok_or(PublishError::NumbersSpent)
 }
 
-/// The manifest's bytes, which must give the manifest back: JSON has no words for some numbers.
-fn encode(manifest: &Manifest) -> Result<Vec<u8>, PublishError> {
-    let unreadable = |reason: String| PublishError::Unreadable { reason };
-    let mut bytes = serde_json::to_vec_pretty(manifest).map_err(|error| unreadable(error.to_string()))?;
-    bytes.push(b'\n');
-    let read: Manifest = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    if read != *manifest {
-        return Err(unreadable("it reads back with other values".to_owned()));
-    }
-    Ok(bytes)
-}
-
 fn verify_named(path: PathBuf, digest: &Digest, what: impl FnOnce() -> String) -> Result<(), PublishError> {
     if is_published(&path, digest)? {
         return Ok(());
@@ -185,7 +179,7 @@ fn verify(path: &Path, digest: &Digest) -> Result<(), PublishError> {
 }
 
 /// Whether the file is there; then it holds what its digest says.
-fn is_published(path: &Path, digest: &Digest) -> Result<bool, PublishError> {
+pub(crate) fn is_published(path: &Path, digest: &Digest) -> Result<bool, PublishError> {
     let found = file::digest(path).map_err(|source| PublishError::Read {
         path: path.to_owned(),
         source,
@@ -207,6 +201,9 @@ pub enum PublishError {
     /// The component does not keep to the contract.
     #[error("cannot publish a component that does not keep to the contract")]
     Check(#[from] CheckError),
+    /// A module gives other values than when it was published, or keeps something from call to call.
+    #[error(transparent)]
+    Golden(#[from] GoldenError),
     /// A generation names what is not in the store.
     #[error("{what} is {digest}, which the store does not have: publish it first, {} is missing", path.display())]
     Missing {

@@ -66,6 +66,33 @@ pub struct View {
     /// The aggregate that folds the source's events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<ModuleUse>,
+    /// How old its snapshot may be when it is served, and what happens then; any age if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<Staleness>,
+}
+
+/// How old a snapshot may be. Its age is the prediction time of a request less the snapshot's watermark: no clock is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Staleness {
+    /// The greatest age that is not stale, in microseconds.
+    pub max_age_us: u64,
+    /// What happens to requests beyond it.
+    #[serde(default)]
+    pub when_stale: WhenStale,
+}
+
+/// What happens to a request that reads a view whose snapshot is too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenStale {
+    /// The old values are served; only readiness tells.
+    #[default]
+    Serve,
+    /// The view's values are missing, with [`Status::Stale`](crate::Status::Stale).
+    Missing,
+    /// The request fails with [`EvaluateError::Stale`](crate::EvaluateError::Stale).
+    Fail,
 }
 
 /// A named, typed column: of a view, or of a request.
@@ -129,6 +156,24 @@ pub struct Service {
     pub transforms: Vec<Transform>,
     /// The features in the order of the model: fields, `view:feature` and `transform:output`.
     pub features: Vec<String>,
+    /// What takes the place of values that an aggregate or a transform could not give, because it trapped, was late or gave
+    /// nonsense: by `view:feature` or `transform:output`. Without one the value is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fallbacks: BTreeMap<String, Constant>,
+}
+
+/// A value that a definition gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Constant {
+    /// Of a bool.
+    Bool(bool),
+    /// Of an i64 or a timestamp; of a float where it is exact.
+    I64(i64),
+    /// Of a float.
+    F64(f64),
+    /// Of a string.
+    Text(String),
 }
 
 /// A row transform in a service.

@@ -4,9 +4,10 @@ use std::ops::Range;
 use unskew_frame::{Column, Value};
 use unskew_snapshot::{EntityKey, KeyPart, Status};
 
+use crate::audit::Sampler;
 use crate::instance::{CallError, CallLimits, Instance};
 use crate::module::{InstantiateError, Module};
-use crate::plan::{Plan, TransformStep, ViewStep};
+use crate::plan::{Plan, TransformStep, ViewRead, ViewStep};
 use crate::recycle::recycle;
 
 /// The instances of a plan's modules, for one thread.
@@ -34,8 +35,8 @@ impl Instances {
                 .instantiate(limits)
         };
         let view = |step: &ViewStep| match &step.read {
-            crate::plan::ViewRead::Features(_) => Ok(None),
-            crate::plan::ViewRead::Aggregate { module, .. } => instantiate(module).map(Some),
+            ViewRead::Features(_) => Ok(None),
+            ViewRead::Aggregate { module, .. } => instantiate(module).map(Some),
         };
         Ok(Self {
             views: plan.views.iter().map(view).collect::<Result<_, _>>()?,
@@ -45,6 +46,14 @@ impl Instances {
                 .map(|step| instantiate(&step.module))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Has some of their calls audited.
+    pub(crate) fn audit(&mut self, sampler: &Sampler) {
+        let views = self.views.iter_mut().flatten();
+        views
+            .chain(&mut self.transforms)
+            .for_each(|instance| instance.audit(sampler.clone()));
     }
 
     /// The aggregate of a view.
@@ -65,8 +74,8 @@ pub struct Evaluation {
     pub rows: usize,
     /// What gave nothing, where the evaluation went on without.
     pub failures: Vec<EvaluateError>,
-    /// Per slot, whether what fills it failed.
-    failed: Vec<bool>,
+    /// Per slot, what became of all its values, where that is nothing to do with rows.
+    fates: Vec<Option<Status>>,
     /// Empty between calls: only its memory is kept.
     inputs: Vec<&'static Column>,
 }
@@ -79,7 +88,7 @@ impl Evaluation {
             statuses: plan.views.iter().map(|_| Vec::new()).collect(),
             rows: 0,
             failures: Vec::new(),
-            failed: vec![false; plan.slots.len()],
+            fates: vec![None; plan.slots.len()],
             inputs: Vec::new(),
         }
     }
@@ -94,7 +103,7 @@ impl Evaluation {
         }
         self.statuses.iter_mut().for_each(Vec::clear);
         self.failures.clear();
-        self.failed.fill(false);
+        self.fates.fill(None);
     }
 
     /// The key of the entity of `view` in `row`, into `key`; false where a part of it is missing, which is nobody's key.
@@ -123,8 +132,8 @@ impl Evaluation {
         Ok(())
     }
 
-    /// The same, but a transform that fails leaves its outputs missing, and those that read them go on where they may. Tells
-    /// `ran` after each which it was.
+    /// The same, but a transform that fails leaves its outputs missing or with the fallbacks of the plan, and those that read
+    /// them go on where they may. Tells `ran` after each which it was.
     pub(crate) fn run_transforms_that_can(
         &mut self,
         plan: &Plan,
@@ -133,11 +142,13 @@ impl Evaluation {
     ) {
         for (index, (step, instance)) in plan.transforms.iter().zip(&mut instances.transforms).enumerate() {
             // A slot that is always present may be the input of a transform that takes no missing value.
-            let is_starved = |slot: &usize| self.failed[*slot] && !plan.slots[*slot].nullable;
+            let is_missing = |slot: &usize| self.fates[*slot].is_some_and(|fate| !fate.is_present());
+            let is_starved = |slot: &usize| is_missing(slot) && !plan.slots[*slot].nullable;
             if step.inputs.iter().any(is_starved) {
-                self.leave_missing(step.outputs.clone());
+                self.fall_back(plan, step.outputs.clone());
             } else if let Err(error) = self.run_transform(step, instance) {
-                self.fail(step.outputs.clone(), EvaluateError::call(&step.name, instance, error));
+                let error = EvaluateError::call(&step.name, instance, error);
+                self.fail(plan, step.outputs.clone(), error);
             }
             ran(index);
         }
@@ -145,22 +156,39 @@ impl Evaluation {
 
     /// What became of all values of a slot, where that has nothing to do with rows.
     pub(crate) fn fate(&self, slot: usize) -> Option<Status> {
-        self.failed[slot].then_some(Status::Failed)
+        self.fates[slot]
     }
 
-    /// Leaves the slots of a step that failed missing, and keeps its error.
-    pub fn fail(&mut self, outputs: Range<usize>, error: EvaluateError) {
-        self.leave_missing(outputs);
+    /// Gives the slots of a step that failed their fallbacks, leaves those without one missing, and keeps its error.
+    pub fn fail(&mut self, plan: &Plan, outputs: Range<usize>, error: EvaluateError) {
+        self.fall_back(plan, outputs);
         self.failures.push(error);
     }
 
-    fn leave_missing(&mut self, outputs: Range<usize>) {
-        self.failed[outputs.clone()].fill(true);
-        for column in &mut self.columns[outputs] {
-            column.clear();
-            column.push_null();
-            column.make_scalar();
+    /// Leaves the outputs of an aggregate missing, whose states are too old.
+    pub(crate) fn leave_stale(&mut self, outputs: Range<usize>) {
+        outputs.for_each(|slot| self.fill_scalar(slot, Value::Null, Status::Stale));
+    }
+
+    fn fall_back(&mut self, plan: &Plan, outputs: Range<usize>) {
+        for slot in outputs {
+            match &plan.slots[slot].fallback {
+                Some(fallback) => self.fill_scalar(slot, fallback.value(0), Status::Defaulted),
+                None => self.fill_scalar(slot, Value::Null, Status::Failed),
+            }
         }
+    }
+
+    /// One value for all rows, and what became of it.
+    fn fill_scalar(&mut self, slot: usize, value: Value<'_>, fate: Status) {
+        let column = &mut self.columns[slot];
+        column.clear();
+        // A fallback is of its slot's type.
+        if column.push(value).is_err() {
+            column.push_null();
+        }
+        column.make_scalar();
+        self.fates[slot] = Some(fate);
     }
 
     fn run_transform(&mut self, step: &TransformStep, instance: &mut Instance) -> Result<(), CallError> {
@@ -187,8 +215,8 @@ impl Evaluation {
     /// The same of a value that is there or not, wherever it is read from.
     pub(crate) fn status_of(&self, plan: &Plan, row: usize, feature: usize, is_present: bool) -> Status {
         let step = &plan.features[feature];
-        if self.failed[step.slot] {
-            return Status::Failed;
+        if let Some(fate) = self.fates[step.slot] {
+            return fate;
         }
         let found = match step.view.map(|view| &self.statuses[view][..]) {
             None => Status::Present,
@@ -231,6 +259,20 @@ pub enum EvaluateError {
     ServiceChanged {
         /// The service.
         service: String,
+    },
+    /// A view's snapshot is too old for the request, and the view says that requests fail then.
+    #[error(
+        "the snapshot of view `{view}` is {} s older than the request, beyond {} s: publish a newer one",
+        age_us / 1_000_000,
+        max_age_us / 1_000_000
+    )]
+    Stale {
+        /// The view.
+        view: String,
+        /// The prediction time less the snapshot's watermark, in microseconds.
+        age_us: u64,
+        /// How old it may be, in microseconds.
+        max_age_us: u64,
     },
     /// There are too many candidates.
     #[error("{rows} candidates are beyond the limit of {limit}")]

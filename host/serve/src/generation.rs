@@ -3,22 +3,35 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use unskew_frame::ColumnType;
-use unskew_snapshot::{KeyType, OpenError as SnapshotError, OpenOptions, Snapshot};
+use unskew_snapshot::{EventTime, KeyType, OpenError as SnapshotError, OpenOptions, Snapshot};
 
+use crate::audit::Audit;
+use crate::catalog::{Staleness, WhenStale};
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
+use crate::evaluation::EvaluateError;
 use crate::generations::LoadOptions;
+use crate::golden::{Golden, GoldenError};
+use crate::instance::CallLimits;
+use crate::metrics::Registry;
 use crate::module::{InstantiateError, Module, descriptors};
 use crate::plan::{Plan, ResolveError, ViewRead, ViewStep};
 use crate::runtime::{ModuleError, Runtime};
 use crate::session::Prepared;
-use crate::store::{Manifest, Store, StoreError};
+use crate::store::{Manifest, ModuleEntry, Store, StoreError};
 
 /// The name of the one feature of an aggregate's snapshot.
 pub const STATE_FEATURE: &str = "state";
+
+/// How long a golden call may run, at least.
+const GOLDEN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How many instances of a service are kept for sessions to come, at least.
+const MIN_SPARE: usize = 16;
 
 /// One consistent set of modules, snapshots and services: the unit of swap.
 #[derive(Debug)]
@@ -31,6 +44,7 @@ pub(crate) struct Generation {
     pub services: Vec<ServedService>,
     /// Calls that failed lately: halved every second.
     pub failures: AtomicU32,
+    audit: Arc<Audit>,
 }
 
 /// A snapshot and the digest that it is known by.
@@ -101,8 +115,9 @@ pub(crate) struct ServedService {
     pub plan: Arc<Plan>,
     /// In the order of the plan's views.
     pub views: Vec<ServedView>,
-    /// For sessions to take, so that no request makes instances.
-    pub prepared: ArrayQueue<Prepared>,
+    /// For sessions to take, so that no request makes instances. Those of sessions that are gone, or that moved on to another
+    /// generation, come back to it.
+    pub spare: ArrayQueue<Prepared>,
 }
 
 /// A view's snapshot and where its features are in it.
@@ -111,6 +126,32 @@ pub(crate) struct ServedView {
     pub snapshot: Arc<Snapshot>,
     /// In the order of the view's features; the state of an aggregate.
     pub columns: Vec<usize>,
+    staleness: Option<Staleness>,
+}
+
+impl ServedView {
+    /// What is to happen to a request at `time` because the snapshot is too old for it.
+    pub fn when_stale(&self, time: EventTime) -> Option<WhenStale> {
+        let staleness = self
+            .staleness
+            .filter(|staleness| self.age_us(time) > staleness.max_age_us)?;
+        Some(staleness.when_stale)
+    }
+
+    /// The error of a request that fails for it.
+    pub fn stale(&self, view: &str, time: EventTime) -> EvaluateError {
+        EvaluateError::Stale {
+            view: view.to_owned(),
+            age_us: self.age_us(time),
+            max_age_us: self.staleness.map_or(u64::MAX, |staleness| staleness.max_age_us),
+        }
+    }
+
+    /// How much later than the snapshot's watermark `time` is.
+    pub fn age_us(&self, time: EventTime) -> u64 {
+        let watermark = self.snapshot.meta().watermark;
+        u64::try_from(i128::from(time.0) - i128::from(watermark.0)).unwrap_or(0)
+    }
 }
 
 impl Generation {
@@ -130,8 +171,26 @@ impl Generation {
         services.find(|(_, served)| served.plan.service == name)
     }
 
+    /// Instances of the service at this place for a session: spare ones, or new ones.
+    pub fn prepared(
+        &self,
+        service: usize,
+        limits: CallLimits,
+        metrics: &Arc<Registry>,
+    ) -> Result<Prepared, InstantiateError> {
+        let served = &self.services[service];
+        match served.spare.pop() {
+            Some(prepared) => Ok(prepared),
+            None => {
+                let prepared = Prepared::new(self.number, service, served, &self.modules, limits, metrics)?;
+                Ok(prepared.audited(&self.audit))
+            }
+        }
+    }
+
     /// Loads and checks everything that a generation names and that is not `resident`: digests, native code, snapshots, that
-    /// they fit together, and that instances can be made, of which there are as many as `sessions`.
+    /// they fit together, that the modules give what they gave where they were published, and that instances can be made, of
+    /// which there are as many as `sessions`.
     pub fn load(
         runtime: &Runtime,
         store: &Store,
@@ -148,6 +207,7 @@ impl Generation {
                 Some(module) => module.clone(),
                 None => runtime.load(&options.compiled, &entry.digest)?,
             };
+            check_golden(store, options, name, entry, &module)?;
             modules.insert(name.clone(), module);
         }
         let mut snapshots = BTreeMap::new();
@@ -182,11 +242,10 @@ impl Generation {
                 .iter()
                 .map(|step| served_view(&manifest, &snapshots, &descriptors, step))
                 .collect::<Result<_, _>>()?;
+            let spare = ArrayQueue::new(sessions.max(MIN_SPARE));
             // One at least, which shows that it can be done.
-            let prepared = ArrayQueue::new(sessions.max(1));
-            let served = ServedService { plan, views, prepared };
-            while !served.prepared.is_full() {
-                // Full is what the loop ends with.
+            let served = ServedService { plan, views, spare };
+            while served.spare.len() < sessions.max(1) {
                 let prepared = Prepared::new(
                     number,
                     services.len(),
@@ -195,7 +254,9 @@ impl Generation {
                     options.limits,
                     &options.metrics,
                 )?;
-                let _ = served.prepared.push(prepared);
+                if served.spare.push(prepared.audited(&options.audit)).is_err() {
+                    break;
+                }
             }
             services.push(served);
         }
@@ -205,8 +266,33 @@ impl Generation {
             snapshots,
             services,
             failures: AtomicU32::new(0),
+            audit: Arc::clone(&options.audit),
         })
     }
+}
+
+/// Makes the golden calls of a module.
+fn check_golden(
+    store: &Store,
+    options: &LoadOptions,
+    name: &str,
+    entry: &ModuleEntry,
+    module: &Module,
+) -> Result<(), ActivateError> {
+    let path = store.golden_path(&entry.golden);
+    check_digest(&path, &entry.golden)?;
+    let bytes = fs::read(&path).map_err(|source| ActivateError::Read { path, source })?;
+    // No request waits for it, and a busy machine must not refuse a good module.
+    let limits = CallLimits {
+        deadline: options.limits.deadline.max(GOLDEN_DEADLINE),
+        ..options.limits
+    };
+    Golden::decode(&bytes, module.descriptor())
+        .and_then(|golden| golden.verify(module, limits))
+        .map_err(|source| ActivateError::Golden {
+            module: name.to_owned(),
+            source,
+        })
 }
 
 /// Refuses a generation whose snapshots would not fit beside those in memory, before any is opened.
@@ -317,6 +403,7 @@ fn served_view(
     Ok(ServedView {
         snapshot: Arc::clone(snapshot),
         columns,
+        staleness: step.staleness,
     })
 }
 
@@ -349,6 +436,14 @@ pub enum ActivateError {
     /// A module cannot be loaded.
     #[error(transparent)]
     Module(#[from] ModuleError),
+    /// A module does not give what it gave where it was published, or keeps something from call to call.
+    #[error("module `{module}`")]
+    Golden {
+        /// The module.
+        module: String,
+        /// How it differs.
+        source: GoldenError,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -417,6 +512,14 @@ pub enum ActivateError {
     /// No generation before the current one is in memory.
     #[error("no generation before the current one is in memory: pin one of the store's instead")]
     NothingBefore,
+    /// The host's own directory cannot be used.
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The engine cannot be made.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

@@ -1,21 +1,23 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use unskew_snapshot::Backing;
-use xxhash_rust::xxh3::xxh3_64;
+use unskew_snapshot::{Backing, EventTime};
 
+use crate::audit::Audit;
+use crate::catalog::WhenStale;
 use crate::evaluation::EvaluateError;
 use crate::generation::{ActivateError, Generation, Resident};
-use crate::health::{Failure, Health};
+use crate::health::{Failure, Health, NotReady};
 use crate::housekeeping::Housekeeper;
 use crate::instance::CallLimits;
 use crate::metrics::{Metrics, Registry, SnapshotMetrics, Stopwatch, SwapOutcome};
+use crate::note::{Note, Notebook};
 use crate::quarantine::Quarantine;
 use crate::runtime::Runtime;
+use crate::session::Prepared;
 use crate::store::Store;
 
 /// The generations of a host: the one that is served, those before it that stay mapped, and which may not be served.
@@ -27,8 +29,7 @@ pub(crate) struct Generations {
     runtime: Runtime,
     store: Store,
     options: LoadOptions,
-    /// The note of which generation is good, for the next start.
-    served_path: PathBuf,
+    notebook: Notebook,
     /// What a request takes its guard of.
     pub current: ArcSwap<Generation>,
     loading: Mutex<()>,
@@ -42,6 +43,7 @@ pub(crate) struct Generations {
 #[derive(Clone, Debug)]
 pub(crate) struct LoadOptions {
     pub compiled: PathBuf,
+    pub state_dir: Option<PathBuf>,
     pub backing: Backing,
     pub limits: CallLimits,
     pub memory_bytes: Option<u64>,
@@ -49,6 +51,7 @@ pub(crate) struct LoadOptions {
     pub max_failures: u32,
     /// Where sessions count.
     pub metrics: Arc<Registry>,
+    pub audit: Arc<Audit>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +67,8 @@ struct State {
     /// Of calls, until another generation is activated.
     call_failure: Option<Failure>,
     swaps: u64,
+    /// Why the last note could not be written.
+    note_failure: Option<Failure>,
 }
 
 impl State {
@@ -91,30 +96,43 @@ pub enum Refresh {
 }
 
 impl Generations {
-    /// Loads `current`, the store's generation, or, where that cannot be, the one that was served last.
+    /// Loads the generation that was pinned before the last start, or `current`, the store's, or, where that cannot be or is
+    /// not to be served, the one that was served last.
     pub fn open(
         runtime: Runtime,
         store: Store,
         options: LoadOptions,
         current: Result<u64, ActivateError>,
     ) -> Result<Self, ActivateError> {
-        let load = |number| Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
-        let served_path = served_path(&store, &options);
+        let notebook = Notebook::open(&store, options.state_dir.as_deref(), &options.compiled)?;
+        let note = notebook.read()?;
         let latest_seen = current.as_ref().ok().copied();
-        let (generation, failed) = match current.and_then(load) {
-            Ok(generation) => (generation, None),
-            Err(error) => {
-                let served = last_served(&served_path).filter(|number| Some(*number) != latest_seen);
-                match served.map(load) {
-                    Some(Ok(generation)) => (generation, Some(error)),
-                    _ => return Err(error),
+        let (candidates, mut failed) = candidates(&note, current);
+        let mut loaded = None;
+        for number in candidates {
+            match Generation::load(&runtime, &store, &options, number, &Resident::default(), 0) {
+                Ok(generation) => {
+                    loaded = Some(generation);
+                    break;
                 }
+                // The first says why what should be served is not.
+                Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        let generation = match (loaded, failed.take()) {
+            (Some(generation), error) => {
+                failed = error;
+                generation
+            }
+            (None, error) => return Err(error.unwrap_or(ActivateError::NothingBefore)),
         };
         let latest_seen = latest_seen.unwrap_or(generation.number);
         let state = State {
             latest_seen,
-            failure: failed.map(|error| Failure::new(latest_seen, &error)),
+            failure: failed.map(|error| Failure::new(note.pinned.unwrap_or(latest_seen), &error)),
+            pinned: note.pinned.filter(|pinned| *pinned == generation.number),
+            revoked: note.revoked,
+            quarantined: note.quarantined,
             ..State::default()
         };
         let housekeeper = Housekeeper::new()?;
@@ -122,14 +140,14 @@ impl Generations {
             runtime,
             store,
             options,
-            served_path,
+            notebook,
             current: ArcSwap::from_pointee(generation),
             loading: Mutex::new(()),
             state: Mutex::new(state),
             housekeeper,
             sessions: AtomicUsize::new(0),
         };
-        generations.record_served();
+        generations.record(&mut lock(&generations.state));
         Ok(generations)
     }
 
@@ -182,6 +200,8 @@ impl Generations {
             return Ok(Refresh::Held(number));
         }
         self.switch(&mut state, generation);
+        // With the switch: whoever sees the one sees the other.
+        state.failure = None;
         state.call_failure = None;
         Ok(Refresh::Activated(number))
     }
@@ -209,12 +229,15 @@ impl Generations {
             state.call_failure = None;
         }
         state.pinned = Some(number);
+        self.record(&mut state);
         self.metrics().count_swap(SwapOutcome::Pinned, watch.lap());
         Ok(())
     }
 
     pub fn unpin(&self) {
-        lock(&self.state).pinned = None;
+        let mut state = lock(&self.state);
+        state.pinned = None;
+        self.record(&mut state);
     }
 
     /// Serves the generation before, which is still mapped, and stays there.
@@ -223,6 +246,7 @@ impl Generations {
         let mut state = lock(&self.state);
         let number = self.switch_back(&mut state)?;
         state.pinned = Some(number);
+        self.record(&mut state);
         self.metrics().count_swap(SwapOutcome::RolledBack, watch.lap());
         Ok(number)
     }
@@ -237,12 +261,19 @@ impl Generations {
         if state.pinned == Some(number) {
             state.pinned = None;
         }
-        if self.current.load().number == number {
-            let mut watch = Stopwatch::start();
-            self.switch_back(&mut state)?;
-            self.metrics().count_swap(SwapOutcome::RolledBack, watch.lap());
-        }
-        Ok(())
+        let switched = match self.current.load().number == number {
+            true => {
+                let mut watch = Stopwatch::start();
+                let switched = self.switch_back(&mut state);
+                if switched.is_ok() {
+                    self.metrics().count_swap(SwapOutcome::RolledBack, watch.lap());
+                }
+                switched.map(|_| ())
+            }
+            false => Ok(()),
+        };
+        self.record(&mut state);
+        switched
     }
 
     /// Counts calls that failed in `generation`, and has it left when they are too many.
@@ -252,34 +283,61 @@ impl Generations {
         let max = self.options.max_failures;
         // Once, by whoever goes beyond: the count is halved when somebody has dealt with it.
         if before < max && before.saturating_add(count) >= max {
-            let last = failures.last().map(ToString::to_string);
-            self.housekeeper.quarantine(generation.number, last.unwrap_or_default());
+            let last = failures.last().map(ToString::to_string).unwrap_or_default();
+            let reason = format!("calls fail in it: {last}");
+            self.housekeeper.quarantine(generation.number, reason);
         }
     }
 
-    /// Goes back from a generation whose calls fail, and does not serve it for a while: half a minute the first time, then
+    /// Makes sampled calls again, and leaves the generation of one that gives something else.
+    pub fn run_audit(&self) {
+        let limits = CallLimits {
+            deadline: 4 * self.options.limits.deadline,
+            ..self.options.limits
+        };
+        self.options
+            .audit
+            .run(limits, |generation, reason| self.quarantine(generation, &reason));
+    }
+
+    /// Goes back from a generation whose calls fail or cannot be made again, and does not serve it for a while: half a minute the first time, then
     /// twice as long each time. Stays where the operator wants it, and where there is nothing to go back to.
-    pub fn quarantine(&self, number: u64, last_failure: &str) {
+    pub fn quarantine(&self, number: u64, reason: &str) {
         let mut state = lock(&self.state);
         if self.current.load().number != number {
             return;
         }
-        let failed = format!("calls fail in it: {last_failure}");
         let mut watch = Stopwatch::start();
         let message = if state.pinned == Some(number) {
-            format!("{failed}; it is pinned, so it is served all the same")
+            format!("{reason}; it is pinned, so it is served all the same")
         } else if self.switch_back(&mut state).is_err() {
-            format!("{failed}; no generation before it is in memory, so it is served all the same")
+            format!("{reason}; no generation before it is in memory, so it is served all the same")
         } else {
             self.metrics().count_swap(SwapOutcome::Quarantined, watch.lap());
             let seconds = state.quarantined.entry(number).or_default().strike();
-            format!("{failed}; it is tried again in {seconds} s")
+            format!("{reason}; it is tried again in {seconds} s")
         };
         state.call_failure = Some(Failure {
             generation: number,
             message,
             attempts: 1,
         });
+        self.record(&mut state);
+    }
+
+    /// Keeps instances that a session needs no longer for the next one: a rollback then makes none.
+    pub fn take_back(&self, prepared: Prepared) {
+        let kept = {
+            let state = lock(&self.state);
+            let resident = state.kept.iter().find(|kept| kept.number == prepared.generation);
+            resident.cloned()
+        };
+        let generation = kept.unwrap_or_else(|| self.current.load_full());
+        let service = generation.services.get(prepared.service);
+        if let Some(service) = service.filter(|service| Arc::ptr_eq(&service.plan, &prepared.plan)) {
+            // Full: it is freed here.
+            let _ = service.spare.push(prepared);
+        }
     }
 
     /// Once a second.
@@ -300,6 +358,25 @@ impl Generations {
         lock(&self.state).latest_seen
     }
 
+    pub fn ready(&self, now: EventTime) -> Result<(), NotReady> {
+        let current = self.current.load_full();
+        let generation = current.number;
+        if lock(&self.state).revoked.contains(&generation) {
+            return Err(NotReady::Revoked { generation });
+        }
+        for served in &current.services {
+            for (step, view) in served.plan.views.iter().zip(&served.views) {
+                if view.when_stale(now) == Some(WhenStale::Fail) {
+                    return Err(NotReady::Stale {
+                        service: served.plan.service.clone(),
+                        reason: view.stale(&step.view, now),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub fn health(&self) -> Health {
         let state = lock(&self.state);
         let current = self.current.load_full();
@@ -316,8 +393,18 @@ impl Generations {
             },
             mapped_bytes: Resident::of(resident.clone().cloned()).snapshot_bytes(),
             resident: resident.map(|generation| generation.number).collect(),
-            failure: state.failure.as_ref().or(state.call_failure.as_ref()).cloned(),
+            failure: {
+                let of_calls = state.call_failure.as_ref().or(state.note_failure.as_ref());
+                state.failure.as_ref().or(of_calls).cloned()
+            },
             swaps: state.swaps,
+            audits: self.options.audit.counts(),
+            watermarks: {
+                let snapshots = current.snapshots.iter();
+                snapshots
+                    .map(|(view, served)| (view.clone(), served.snapshot.meta().watermark))
+                    .collect()
+            },
         }
     }
 
@@ -386,7 +473,7 @@ impl Generations {
         let surplus = state.kept.len().saturating_sub(self.options.kept_generations);
         let surplus: Vec<_> = state.kept.drain(..surplus).collect();
         self.free_all(surplus);
-        self.record_served();
+        self.record(state);
     }
 
     /// Back to the generation before. The one that is left is not kept: a second step back goes further.
@@ -404,25 +491,57 @@ impl Generations {
             .for_each(|generation| self.housekeeper.free(generation));
     }
 
-    fn record_served(&self) {
-        let number = self.current.load().number;
-        // Without the note, a host that starts on a damaged generation has none to fall back to: no reason not to serve now.
-        let _ = fs::write(&self.served_path, format!("{number}\n"));
+    /// Notes what a next start must know. What cannot be noted is no reason not to serve now.
+    fn record(&self, state: &mut State) {
+        let note = Note {
+            served: Some(self.current.load().number),
+            pinned: state.pinned,
+            revoked: state.revoked.clone(),
+            quarantined: state.quarantined.clone(),
+        };
+        let written = self.notebook.write(&note);
+        // In a cache that others may write for the host, the note is a help and not a promise.
+        let failed = written.err().filter(|_| self.options.state_dir.is_some());
+        state.note_failure = failed.map(|error| {
+            let message = format!("a restart would forget what is pinned, revoked and quarantined: {error}");
+            Failure {
+                generation: self.current.load().number,
+                message,
+                attempts: 1,
+            }
+        });
     }
+}
+
+/// Which generations a start tries, in order, and why it does not try the store's current one.
+fn candidates(note: &Note, current: Result<u64, ActivateError>) -> (Vec<u64>, Option<ActivateError>) {
+    let (current, failed) = match current {
+        Ok(number) if note.revoked.contains(&number) => (None, Some(ActivateError::Revoked { generation: number })),
+        Ok(number) => (Some(number), None),
+        Err(error) => (None, Some(error)),
+    };
+    let is_quarantined = |number: &u64| {
+        note.quarantined
+            .get(number)
+            .is_some_and(|quarantine| quarantine.is_active())
+    };
+    let served = note.served.filter(|number| !note.revoked.contains(number));
+    let in_order = [
+        note.pinned,
+        current.filter(|number| !is_quarantined(number)),
+        served,
+        current,
+    ];
+    let mut candidates: Vec<u64> = Vec::new();
+    for number in in_order.into_iter().flatten() {
+        if !candidates.contains(&number) {
+            candidates.push(number);
+        }
+    }
+    (candidates, failed)
 }
 
 /// A thread that panicked left nothing half done: every change is one store.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The note of a store, for several may share a cache.
-fn served_path(store: &Store, options: &LoadOptions) -> PathBuf {
-    let root = fs::canonicalize(store.root()).unwrap_or_else(|_| store.root().to_owned());
-    let name = xxh3_64(root.as_os_str().as_encoded_bytes());
-    options.compiled.join(format!("served-{name:016x}"))
-}
-
-fn last_served(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -1,4 +1,10 @@
+use std::collections::BTreeMap;
 use std::error::Error;
+
+use unskew_snapshot::EventTime;
+
+use crate::audit::Audits;
+use crate::evaluation::EvaluateError;
 
 /// What a host serves, and why it is not the newest. For people and for probes; costs a lock, so not for every request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +27,30 @@ pub struct Health {
     pub failure: Option<Failure>,
     /// How often the generation changed since the host was opened.
     pub swaps: u64,
+    /// Calls that were made again on fresh instances.
+    pub audits: Audits,
+    /// Per view of the current generation, the time as of which its snapshot is.
+    pub watermarks: BTreeMap<String, EventTime>,
+}
+
+/// Why a host should be sent no requests: what it would answer is not what its operator wants.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// It serves a generation that was revoked, for want of another.
+    #[error("generation {generation} is served although it was revoked: no other is in memory, publish one")]
+    Revoked {
+        /// The generation.
+        generation: u64,
+    },
+    /// Requests of a service fail, because a view that it reads is too old.
+    #[error("service `{service}`: {reason}")]
+    Stale {
+        /// The service.
+        service: String,
+        /// [`EvaluateError::Stale`], as its requests have it.
+        reason: EvaluateError,
+    },
 }
 
 /// Why a generation is not served.

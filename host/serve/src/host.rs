@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use unskew_snapshot::Backing;
+use unskew_snapshot::{Backing, EventTime};
 
+use crate::audit::Audit;
 use crate::generation::ActivateError;
 use crate::generations::{Generations, LoadOptions, Refresh};
-use crate::health::Health;
+use crate::health::{Health, NotReady};
 use crate::instance::CallLimits;
 use crate::metrics::{Metrics, Registry};
 use crate::request::{MAX_CANDIDATES, Service};
@@ -24,6 +25,9 @@ pub struct HostOptions {
     /// The private cache of native code; by default `compiled` in the store. The host notes there which generation of the store
     /// it served last, to start from it where the current one is damaged.
     pub compiled_dir: Option<PathBuf>,
+    /// A directory of this host alone, where it keeps what it pins, revokes and quarantines over a restart. None: a restart
+    /// forgets them.
+    pub state_dir: Option<PathBuf>,
     /// The most candidates of one request.
     pub max_candidates: usize,
     /// How long [`Host::open`] waits for the first generation of an empty store.
@@ -39,6 +43,9 @@ pub struct HostOptions {
     /// How many calls of transforms may fail, within a second or two, before the generation is quarantined: the host goes back
     /// to the one before and tries this one again after half a minute, then a minute, and so on up to an hour.
     pub max_failures: u32,
+    /// One call of each instance in so many is made again by another thread, on a fresh instance: a module that keeps something
+    /// from call to call gives itself away, and its generation is left like one whose calls fail. None where it is 0.
+    pub audit_every: u32,
     /// Whether the store is followed by a thread: whenever its file system tells of a change, and this often besides. None:
     /// only [`Host::refresh`] looks.
     pub follow: Option<Duration>,
@@ -49,12 +56,14 @@ impl Default for HostOptions {
         Self {
             limits: CallLimits::SERVING,
             compiled_dir: None,
+            state_dir: None,
             max_candidates: MAX_CANDIDATES,
             wait: Duration::ZERO,
             snapshots: Backing::File,
             memory_bytes: None,
             kept_generations: 1,
             max_failures: 32,
+            audit_every: 1_024,
             follow: None,
         }
     }
@@ -90,12 +99,14 @@ impl Host {
         let number = wait_for_generation(&store, options.wait);
         let load_options = LoadOptions {
             compiled: options.compiled_dir.clone().unwrap_or_else(|| store.compiled_dir()),
+            state_dir: options.state_dir.clone(),
             backing: options.snapshots,
             limits: options.limits,
             memory_bytes: options.memory_bytes,
             kept_generations: options.kept_generations,
             max_failures: options.max_failures.max(1),
             metrics: Arc::new(Registry::new()),
+            audit: Arc::new(Audit::new(options.audit_every)),
         };
         let root = store.root().to_owned();
         let generations = Arc::new(Generations::open(runtime, store, load_options, number)?);
@@ -166,7 +177,7 @@ impl Host {
         self.shared.generations.rollback()
     }
 
-    /// Never serves a generation again, until the process ends. Where it is served, the one before takes its place; a newer
+    /// Never serves a generation again: until the process ends, or beyond that with [`HostOptions::state_dir`]. Where it is served, the one before takes its place; a newer
     /// one of the store is activated as ever.
     ///
     /// # Errors
@@ -184,6 +195,18 @@ impl Host {
     /// sessions, which go on counting, and allocates.
     pub fn metrics(&self) -> Metrics {
         self.shared.generations.read_metrics()
+    }
+
+    /// Whether requests at `now` are answered as the operator wants: for the readiness probe of a load balancer. A host that
+    /// was opened is ready unless what it serves was revoked, or a view says that requests fail for its age.
+    ///
+    /// A generation whose transforms fail is no reason: its fallbacks are served, and a fleet that leaves its load balancer
+    /// at once serves less. Nor is a newer generation that cannot be loaded. [`health`](Self::health) tells of both.
+    ///
+    /// # Errors
+    /// [`NotReady`]: the first reason.
+    pub fn ready(&self, now: EventTime) -> Result<(), NotReady> {
+        self.shared.generations.ready(now)
     }
 
     /// A service of the generation that is served; none if it has no such service.

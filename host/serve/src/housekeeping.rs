@@ -14,6 +14,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How often failures are forgotten by half, and quarantines shortened.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How often sampled calls are made again.
+const AUDIT: Duration = Duration::from_millis(100);
+
 /// A thread for what no request should do: freeing what is no longer served, for unmapping takes milliseconds a gigabyte, and
 /// leaving generations that fail.
 #[derive(Debug)]
@@ -49,14 +52,14 @@ impl Housekeeper {
         self.send(Task::Free(generation));
     }
 
-    /// Frees a session's instances of a generation before.
+    /// Gives a session's instances back to their generation, or frees them if it is no longer in memory.
     pub fn free_prepared(&self, prepared: Prepared) {
         self.send(Task::FreePrepared(Box::new(prepared)));
     }
 
-    /// Leaves a generation that fails, the last time as told.
-    pub fn quarantine(&self, generation: u64, last_failure: String) {
-        self.send(Task::Quarantine(generation, last_failure));
+    /// Leaves a generation for this reason.
+    pub fn quarantine(&self, generation: u64, reason: String) {
+        self.send(Task::Quarantine(generation, reason));
     }
 
     fn send(&self, task: Task) {
@@ -70,19 +73,25 @@ fn keep(tasks: &Receiver<Task>) {
     let mut waiting: Vec<Arc<Generation>> = Vec::new();
     let mut idle = Duration::ZERO;
     loop {
-        let wait = if waiting.is_empty() { SECOND } else { LOOK };
+        let wait = if waiting.is_empty() { AUDIT } else { LOOK };
         match tasks.recv_timeout(wait) {
             Ok(Task::Attend(attended)) => generations = attended,
             Ok(Task::Free(generation)) => waiting.push(generation),
-            Ok(Task::FreePrepared(prepared)) => drop(prepared),
-            Ok(Task::Quarantine(number, last_failure)) => {
+            Ok(Task::FreePrepared(prepared)) => match generations.upgrade() {
+                Some(generations) => generations.take_back(*prepared),
+                None => drop(prepared),
+            },
+            Ok(Task::Quarantine(number, reason)) => {
                 if let Some(generations) = generations.upgrade() {
-                    generations.quarantine(number, &last_failure);
+                    generations.quarantine(number, &reason);
                 }
             }
             Err(RecvTimeoutError::Timeout) => idle += wait,
             // The host is gone, and with it all that could still be served.
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(generations) = generations.upgrade() {
+            generations.run_audit();
         }
         if idle >= SECOND {
             idle = Duration::ZERO;

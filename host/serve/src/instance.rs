@@ -4,11 +4,13 @@ use std::time::Duration;
 use unskew_frame::{Column, ColumnType, EncodeError, Frame, FrameError, Value};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 
+use crate::audit::Sampler;
 use crate::descriptor::{ColumnDescriptor, Kind};
 use crate::direct::Direct;
 use crate::engine::MAX_INSTANCE_BYTES;
+use crate::golden::GoldenFunction;
 use crate::lifted::Lifted;
-use crate::module::{InstantiateError, Shared};
+use crate::module::{InstantiateError, Module, Shared};
 use crate::runtime::TICK;
 
 /// What one call may use.
@@ -18,6 +20,9 @@ pub struct CallLimits {
     pub deadline: Duration,
     /// The memory of the instance, in bytes.
     pub memory_bytes: usize,
+    /// Whether every call runs on an instance of its own, so that nothing a call leaves in memory can be read by a later one.
+    /// It costs an instantiation a call.
+    pub fresh_instance: bool,
 }
 
 impl CallLimits {
@@ -25,11 +30,13 @@ impl CallLimits {
     pub const SERVING: Self = Self {
         deadline: Duration::from_millis(20),
         memory_bytes: 4 << 20,
+        fresh_instance: false,
     };
     /// For a batch of thousands of rows: 60 s and the most that an instance may have.
     pub const BATCH: Self = Self {
         deadline: Duration::from_secs(60),
         memory_bytes: MAX_INSTANCE_BYTES,
+        fresh_instance: false,
     };
 
     fn ticks(&self) -> u64 {
@@ -57,6 +64,7 @@ pub struct Instance {
     live: Option<Live>,
     /// What went wrong in the last failed call.
     detail: String,
+    sampler: Option<Sampler>,
 }
 
 /// An instance in the engine: called directly where the component allows it, else through the component model.
@@ -143,6 +151,7 @@ impl Instance {
             ticks: limits.ticks(),
             live: Some(live),
             detail: String::new(),
+            sampler: None,
         })
     }
 
@@ -151,7 +160,9 @@ impl Instance {
     /// # Errors
     /// See [`CallError`]. Some outputs may have been appended.
     pub fn apply(&mut self, inputs: &[&Column], rows: usize, outputs: &mut [Column]) -> Result<(), CallError> {
-        self.call(Function::Apply, &[(inputs, rows)], rows, Expected::Outputs, outputs)
+        self.call(Function::Apply, &[(inputs, rows)], rows, Expected::Outputs, outputs)?;
+        self.sample(GoldenFunction::Apply, rows, [(inputs, rows), (&[], 0)], outputs);
+        Ok(())
     }
 
     /// Appends the states with the events added. `events` starts with the index of the state, ascending, and the time.
@@ -198,8 +209,11 @@ impl Instance {
         rows: usize,
         outputs: &mut [Column],
     ) -> Result<(), CallError> {
-        let frames: &Frames<'_> = &[(&[states], states.rows()), (queries, rows)];
-        self.call(Function::Read, frames, rows, Expected::Outputs, outputs)
+        let states = &[states][..];
+        let frames = [(states, states[0].rows()), (queries, rows)];
+        self.call(Function::Read, &frames, rows, Expected::Outputs, outputs)?;
+        self.sample(GoldenFunction::Read, rows, frames, outputs);
+        Ok(())
     }
 
     /// Appends the outputs of queries that see their state and the first events of it. `queries` starts with the index of
@@ -217,6 +231,19 @@ impl Instance {
     ) -> Result<(), CallError> {
         let frames: &Frames<'_> = &[(&[states], states.rows()), (events, row_count(events)), (queries, rows)];
         self.call(Function::Batch, frames, rows, Expected::Outputs, outputs)
+    }
+
+    /// Has some of its calls audited from now on.
+    pub(crate) fn audit(&mut self, sampler: Sampler) {
+        self.sampler = Some(sampler);
+    }
+
+    fn sample(&mut self, function: GoldenFunction, rows: usize, frames: [(&[&Column], usize); 2], outputs: &[Column]) {
+        if let Some(sampler) = &mut self.sampler
+            && sampler.is_due()
+        {
+            sampler.take(|| Module::of(&self.module), function, rows, frames, outputs);
+        }
     }
 
     /// The module's name.
@@ -253,7 +280,7 @@ impl Instance {
                 Err(error) => return Err(self.failed(EnterError::Engine(error))),
             },
         };
-        match live.enter(function, frames) {
+        let result = match live.enter(function, frames) {
             Ok(Answer::Frame(words)) => {
                 take(words, rows, expected, &self.module, self.limits, outputs).map_err(|reason| {
                     // What gives nonsense may be in any state, too.
@@ -267,7 +294,11 @@ impl Instance {
                 Err(CallError::Refused)
             }
             Err(error) => Err(self.failed(error)),
+        };
+        if self.limits.fresh_instance {
+            self.live = None;
         }
+        result
     }
 
     fn failed(&mut self, error: EnterError) -> CallError {

@@ -1,12 +1,13 @@
 //! The embedded host: evaluates feature services inside a latency-critical process.
 //!
 //! - [`Host`], [`Health`]: a store's current generation, served to any number of threads; pinned, rolled back, revoked
-//! - [`Service`], [`Request`]: what a caller resolves once, and fills for every request
+//! - [`Service`], [`Request`], [`RequestOf`]: what a caller resolves once, and fills for every request, by name or from structs
 //! - [`Session`], [`Features`]: one thread's instances, and what they computed
 //! - [`Metrics`]: what is counted
 //! - [`Plan`], [`Evaluation`], [`Instance`]: the path that batch and serving share
 //! - [`Runtime`], [`Module`], [`Descriptor`]: components, loaded
-//! - [`Store`], [`Manifest`], [`catalog`]: what is published
+//! - [`Store`], [`Manifest`], [`catalog`], [`Golden`]: what is published
+//! - [`docs`]: patterns, operations, limits, performance
 //!
 //! ```no_run
 //! use unskew::{EventTime, Host, HostOptions, Value};
@@ -35,7 +36,9 @@
 //!
 //! # Failures
 //! A transform that traps, runs past its deadline or gives nonsense costs its request its own features and nothing else: they
-//! are missing, with [`Status::Failed`] ([`Session::evaluate`]). Its instance is replaced. Where more than
+//! are the fallbacks that the service declares, with [`Status::Defaulted`], or missing, with [`Status::Failed`]. Its instance is
+//! replaced. A module that gives other values than where it was published is not served, and one that keeps something from
+//! call to call is refused or found out: see [`Golden`] and [`HostOptions::audit_every`]. Where more than
 //! [`HostOptions::max_failures`] calls fail within a second or two, the host goes back to the generation before and tries the
 //! failing one again later; without one before, or pinned, it goes on and says so in [`Host::health`].
 //!
@@ -47,8 +50,8 @@
 //! the [`Features`] are dropped the generation stays in memory.
 //!
 //! In the steady state neither allocates, takes a lock or makes a system call, where the modules are made with the SDK; another
-//! module's results are a list, once a call. A session that is newer than its generation, or follows a rollback, makes its instances at its first
-//! request: tens of microseconds each. [`Session::lookup`] costs a memory miss and a comparison of the view's name.
+//! module's results are a list, once a call. Instances are made by whoever makes a session or loads a generation, tens of
+//! microseconds each, and not by a request. [`Session::lookup`] costs a memory miss and a comparison of the view's name.
 //! `cargo xtask bench request` measures whole requests against the same by hand.
 //!
 //! # Metrics
@@ -64,17 +67,25 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// The macro names the crate from outside; its own tests use it too.
+#[cfg(test)]
+extern crate self as unskew;
+
 mod artefact;
+mod audit;
 pub mod catalog;
 mod cpu;
 mod descriptor;
 mod digest;
 mod direct;
+pub mod docs;
 mod engine;
 mod evaluation;
 mod features;
+mod fields;
 mod generation;
 mod generations;
+mod golden;
 mod health;
 mod host;
 mod housekeeping;
@@ -85,6 +96,7 @@ mod lookups;
 mod matrix;
 pub mod metrics;
 mod module;
+mod note;
 mod plan;
 mod quarantine;
 mod recycle;
@@ -96,6 +108,7 @@ mod watch;
 mod wit;
 
 pub use artefact::{ArtefactError, decode_artefact, encode_artefact};
+pub use audit::Audits;
 pub use catalog::Catalog;
 pub use cpu::{Cpu, ParseCpuError};
 pub use descriptor::{Aggregation, ColumnDescriptor, Descriptor, Kind, Window};
@@ -104,9 +117,11 @@ pub use direct::{DIRECT_INPUT, DIRECT_MODULE};
 pub use engine::{EngineError, NAN_REWRITE, TARGET, config, engine, settings, settings_digest};
 pub use evaluation::{EvaluateError, Evaluation, Instances};
 pub use features::Features;
+pub use fields::{FieldType, FieldValue, Fields, RequestOf};
 pub use generation::{ActivateError, STATE_FEATURE};
 pub use generations::Refresh;
-pub use health::{Failure, Health};
+pub use golden::{Golden, GoldenCall, GoldenError, GoldenFunction};
+pub use health::{Failure, Health, NotReady};
 pub use host::{Host, HostOptions};
 pub use instance::{CallError, CallLimits, Instance, output_columns, state_column};
 pub use metrics::Metrics;
@@ -117,4 +132,5 @@ pub use runtime::{ModuleError, Runtime, TICK};
 pub use session::{LookupError, Session};
 pub use store::{MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 pub use unskew_frame::{Column, ColumnType, Value};
+pub use unskew_macros::Fields;
 pub use unskew_snapshot::{Backing, EntityKey, EventTime, KeyPart, KeyRef, Row, Status};

@@ -1,6 +1,7 @@
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{EntityKeys, EventTime, KeyPart, KeyRef, Row, RowIndex, Snapshot, Status, row_status};
 
+use crate::catalog::WhenStale;
 use crate::evaluation::Evaluation;
 use crate::generation::ServedView;
 use crate::plan::{Plan, ViewRead, ViewStep};
@@ -27,6 +28,8 @@ struct ViewLookup {
     keys: EntityKeys,
     /// Where the values of those rows are; none where they do not count.
     found: Vec<Option<RowIndex>>,
+    /// Whether none of them counts, for the snapshot is too old.
+    is_stale: bool,
 }
 
 impl Lookups {
@@ -49,10 +52,15 @@ impl Lookups {
     ) {
         for ((lookup, step), view) in self.views.iter_mut().zip(&plan.views).zip(views) {
             lookup.take_keys(step, evaluation);
-            lookup.ask(&view.snapshot);
+            lookup.is_stale = view.when_stale(time) == Some(WhenStale::Missing);
+            if !lookup.is_stale {
+                lookup.ask(&view.snapshot);
+            }
         }
         for (lookup, view) in self.views.iter_mut().zip(views) {
-            lookup.get(&view.snapshot);
+            if !lookup.is_stale {
+                lookup.get(&view.snapshot);
+            }
         }
         for (index, (lookup, step)) in self.views.iter_mut().zip(&plan.views).enumerate() {
             let snapshot = &views[index].snapshot;
@@ -78,6 +86,11 @@ impl Lookups {
     /// Whether one row stands for all of the request.
     pub fn is_scalar(&self, view: usize) -> bool {
         self.views[view].is_scalar
+    }
+
+    /// Whether a view's snapshot is too old, and its values are missing for that.
+    pub fn is_stale(&self, view: usize) -> bool {
+        self.views[view].is_stale
     }
 
     /// Appends the values of a feature to a column of its type: in a loop of its own for each type.
@@ -181,6 +194,10 @@ impl ViewLookup {
         statuses: &mut Vec<Status>,
         mut counts: impl FnMut(Row<'_>),
     ) {
+        if self.is_stale {
+            statuses.extend(self.found.iter().map(|_| Status::Stale));
+            return;
+        }
         let is_aggregate = matches!(step.read, ViewRead::Aggregate { .. });
         statuses.extend(self.found.iter_mut().map(|found| {
             let Some(row) = found.map(|index| snapshot.row(index)) else {

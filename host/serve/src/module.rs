@@ -77,6 +77,12 @@ impl Module {
         })
     }
 
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+        }
+    }
+
     /// The component's digest.
     pub fn digest(&self) -> Digest {
         self.shared.digest

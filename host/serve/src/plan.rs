@@ -4,7 +4,7 @@ use std::ops::Range;
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{KeyType, Ttl};
 
-use crate::catalog::{Binding, Catalog, Entity, Field, ModuleUse, PREDICTION_TIME, Service, View};
+use crate::catalog::{Binding, Catalog, Constant, Entity, Field, ModuleUse, PREDICTION_TIME, Service, Staleness, View};
 use crate::descriptor::{ColumnDescriptor, Descriptor, Kind};
 
 /// How a service's features are computed: which slots there are, which views fill them, which transforms run on them, and
@@ -41,6 +41,8 @@ pub struct Slot {
     pub nullable: bool,
     /// The one value of a constant.
     pub constant: Option<Column>,
+    /// The one value that takes the place of all where what computes them fails.
+    pub fallback: Option<Column>,
 }
 
 /// A view that a service reads.
@@ -54,6 +56,8 @@ pub struct ViewStep {
     pub key_types: Vec<KeyType>,
     /// How long a value lives.
     pub ttl: Option<Ttl>,
+    /// How old its snapshot may be.
+    pub staleness: Option<Staleness>,
     /// What is read.
     pub read: ViewRead,
 }
@@ -140,6 +144,11 @@ impl Plan {
                 .feature(name)
                 .map_err(|reason| fail(format!("feature `{name}`: {reason}")))?;
         }
+        for (name, value) in &definition.fallbacks {
+            resolver
+                .fallback(name, value)
+                .map_err(|reason| fail(format!("fallback `{name}`: {reason}")))?;
+        }
         Ok(resolver.plan)
     }
 
@@ -180,12 +189,14 @@ impl Plan {
             column_type: ColumnType::Timestamp,
             nullable: false,
             constant: None,
+            fallback: None,
         }];
         slots.extend(service.request.iter().chain(&service.candidate).map(|field| Slot {
             name: field.name.clone(),
             column_type: field.column_type,
             nullable: field.nullable,
             constant: None,
+            fallback: None,
         }));
         Self {
             service: service.name.clone(),
@@ -205,6 +216,25 @@ impl Plan {
 pub struct ResolveError {
     service: String,
     reason: String,
+}
+
+impl Constant {
+    /// A scalar of the type, where the value is exactly of it.
+    fn scalar(&self, column_type: ColumnType) -> Resolved<Column> {
+        let value = match (self, column_type) {
+            (Self::Bool(value), ColumnType::Bool) => Value::Bool(*value),
+            (Self::I64(value), ColumnType::I64) => Value::I64(*value),
+            (Self::I64(value), ColumnType::Timestamp) => Value::Timestamp(*value),
+            (Self::I64(value), ColumnType::F64) if *value as f64 as i128 == i128::from(*value) => {
+                Value::F64(*value as f64)
+            }
+            (Self::F64(value), ColumnType::F64) => Value::F64(*value),
+            (Self::F64(value), ColumnType::F32) => Value::F32(*value as f32),
+            (Self::Text(text), ColumnType::String) => Value::String(text),
+            _ => return Err(format!("it is {column_type}, the constant is of another type")),
+        };
+        Column::scalar(column_type, value).map_err(|error| error.to_string())
+    }
 }
 
 struct Resolver<'a> {
@@ -351,6 +381,7 @@ impl<'a> Resolver<'a> {
             keys,
             key_types: entity.keys.iter().map(|column| column.key_type).collect(),
             ttl: view.ttl_us.map(Ttl::from_micros),
+            staleness: view.staleness,
             read,
         });
         Ok(self.plan.views.len() - 1)
@@ -424,19 +455,32 @@ impl<'a> Resolver<'a> {
         Ok(slot)
     }
 
+    fn fallback(&mut self, name: &str, value: &Constant) -> Resolved<()> {
+        let slot = self
+            .slot(name)
+            .ok_or("the service reads no such output of an aggregate or a transform")?;
+        let is_output = |outputs: &Range<usize>| outputs.contains(&slot);
+        let is_computed = self.plan.transforms.iter().any(|step| is_output(&step.outputs))
+            || self
+                .plan
+                .views
+                .iter()
+                .any(|step| matches!(&step.read, ViewRead::Aggregate { outputs, .. } if is_output(outputs)));
+        if !is_computed {
+            return Err("nothing that can fail computes it: it is no output of an aggregate or a transform".to_owned());
+        }
+        self.plan.slots[slot].fallback = Some(value.scalar(self.plan.slots[slot].column_type)?);
+        Ok(())
+    }
+
     fn constant(&mut self, input: &ColumnDescriptor, binding: &Binding) -> Resolved<usize> {
-        let value = match (binding, input.column_type) {
-            (Binding::Bool(value), ColumnType::Bool) => Value::Bool(*value),
-            (Binding::I64(value), ColumnType::I64) => Value::I64(*value),
-            (Binding::I64(value), ColumnType::F64) if *value as f64 as i128 == i128::from(*value) => {
-                Value::F64(*value as f64)
-            }
-            (Binding::F64(value), ColumnType::F64) => Value::F64(*value),
-            (Binding::F64(value), ColumnType::F32) => Value::F32(*value as f32),
-            (Binding::Text { text }, ColumnType::String) => Value::String(text),
-            _ => return Err(format!("it is {}, the constant is of another type", input.column_type)),
+        let constant = match binding {
+            Binding::Bool(value) => Constant::Bool(*value),
+            Binding::I64(value) => Constant::I64(*value),
+            Binding::F64(value) => Constant::F64(*value),
+            Binding::Text { text } | Binding::Reference(text) => Constant::Text(text.clone()),
         };
-        let constant = Column::scalar(input.column_type, value).map_err(|error| error.to_string())?;
+        let constant = constant.scalar(input.column_type)?;
         let slot = self.push_slot(String::new(), input.column_type, false);
         self.plan.slots[slot].constant = Some(constant);
         Ok(slot)
@@ -470,6 +514,7 @@ impl<'a> Resolver<'a> {
             column_type,
             nullable,
             constant: None,
+            fallback: None,
         });
         self.plan.slots.len() - 1
     }

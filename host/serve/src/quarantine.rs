@@ -1,9 +1,11 @@
+use serde::{Deserialize, Serialize};
+
 /// How long a generation is not served after it was left for the first time, and at most.
 const FIRST_SECONDS: u64 = 30;
 const MAX_SECONDS: u64 = 3_600;
 
 /// A generation that was left because its calls fail, and is tried again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quarantine {
     /// How often it was left.
     strikes: u32,

@@ -16,6 +16,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// The index of a field that a request has once: for [`Request::set_at`].
+    pub fn request_field(&self, name: &str) -> Option<usize> {
+        self.plan.request.iter().position(|field| field.name == name)
+    }
+
     /// The service's name.
     pub fn name(&self) -> &str {
         &self.plan.service
@@ -70,12 +75,23 @@ impl Request {
         let Some(index) = index else {
             return Err(self.refuse(field, "the service has no such request field"));
         };
+        self.set_at(index, value)
+    }
+
+    /// The same, by the index of the field in the service's definition: for callers that resolve names once.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_at(&mut self, index: usize, value: Value<'_>) -> Result<(), RequestError> {
+        let Some(field) = self.plan.request.get(index) else {
+            return Err(self.refuse(&index.to_string(), "the service has no such request field"));
+        };
         if self.columns[index].rows() > 0 {
-            return Err(self.refuse(field, "it is set already"));
+            return Err(self.refuse(&field.name, "it is set already"));
         }
         if self.columns[index].push(value).is_err() {
-            let reason = format!("it is {}", self.plan.request[index].column_type);
-            return Err(self.refuse(field, &reason));
+            let reason = format!("it is {}", field.column_type);
+            return Err(self.refuse(&field.name, &reason));
         }
         Ok(())
     }
@@ -110,6 +126,23 @@ impl Request {
     /// How many candidates there are.
     pub fn candidates(&self) -> usize {
         self.rows
+    }
+
+    /// Sets a column of a request field in place of what it had. The type was compared with the column's.
+    pub(crate) fn replace(&mut self, column: usize, value: Value<'_>) {
+        self.columns[column].clear();
+        self.append(column, value);
+    }
+
+    /// Appends to a column of candidates, whose type was compared with the value's.
+    pub(crate) fn append(&mut self, column: usize, value: Value<'_>) {
+        let pushed = self.columns[column].push(value);
+        debug_assert!(pushed.is_ok(), "the types were compared");
+    }
+
+    /// Ends the candidate whose columns were all appended to.
+    pub(crate) fn end_candidate(&mut self) {
+        self.rows += 1;
     }
 
     /// Fills the slots of the fields of an evaluation of `plan`, which has the same fields.
@@ -148,11 +181,7 @@ impl Request {
     }
 
     fn refuse(&self, field: &str, reason: &str) -> RequestError {
-        RequestError {
-            service: self.plan.service.clone(),
-            field: field.to_owned(),
-            reason: reason.to_owned(),
-        }
+        RequestError::new(&self.plan.service, field, reason)
     }
 }
 
@@ -163,4 +192,14 @@ pub struct RequestError {
     service: String,
     field: String,
     reason: String,
+}
+
+impl RequestError {
+    pub(crate) fn new(service: &str, field: &str, reason: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            field: field.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{KeyRef, Row};
 
+use crate::audit::{Audit, Sampler};
+use crate::catalog::WhenStale;
 use crate::evaluation::{EvaluateError, Evaluation, Instances};
 use crate::features::Features;
 use crate::generation::{Generation, ServedService, ServedView};
@@ -30,7 +32,7 @@ pub struct Session {
 /// A service of one generation, with the instances of a thread.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    generation: u64,
+    pub generation: u64,
     /// Its place in the generation.
     pub service: usize,
     pub plan: Arc<Plan>,
@@ -58,10 +60,15 @@ impl Session {
     pub(crate) fn new(host: Arc<Shared>) -> Self {
         // Relaxed: a count that is a moment old makes an instance more or less.
         host.generations.sessions.fetch_add(1, Ordering::Relaxed);
+        let generation = host.generations.current.load_full();
+        let (limits, metrics) = (host.options.limits, host.generations.metrics());
+        // What cannot be made now is tried again by the request that needs it, which has the error.
+        let services = 0..generation.services.len();
+        let services = services.filter_map(|service| generation.prepared(service, limits, metrics).ok());
         Self {
-            lookups: host.generations.metrics().lookup_counters(),
+            services: services.collect(),
+            lookups: metrics.lookup_counters(),
             host,
-            services: Vec::new(),
         }
     }
 
@@ -69,11 +76,12 @@ impl Session {
     /// The whole request sees one generation.
     ///
     /// A transform or an aggregate that traps, runs past its deadline or gives nonsense takes nobody with it: its features are
-    /// missing, with [`Status::Failed`](crate::Status::Failed), and [`Features::failures`] says why. Transforms that read them
-    /// go on where the plan lets those values be missing, and fail with them where not.
+    /// the fallbacks that the service declares, with [`Status::Defaulted`](crate::Status::Defaulted), or missing, with
+    /// [`Status::Failed`](crate::Status::Failed), and [`Features::failures`] says why. Transforms that read them go on with the
+    /// fallbacks, or where the plan lets those values be missing, and fail with them where not.
     ///
     /// # Errors
-    /// See [`EvaluateError`]: of a request that does not fit. The session can be used again.
+    /// See [`EvaluateError`]: of a request that does not fit, or that a view is too old for. The session can be used again.
     pub fn evaluate(&mut self, request: &Request) -> Result<Features<'_>, EvaluateError> {
         let limit = self.host.options.max_candidates;
         if request.candidates() > limit {
@@ -115,15 +123,7 @@ impl Session {
         let index = match index.filter(|index| self.services[*index].generation == generation.number) {
             Some(index) => index,
             None => {
-                // The queue is empty for sessions that are newer than the generation.
-                let prepared = match served.prepared.pop() {
-                    Some(prepared) => prepared,
-                    None => {
-                        let limits = self.host.options.limits;
-                        let metrics = generations.metrics();
-                        Prepared::new(generation.number, service, served, &generation.modules, limits, metrics)?
-                    }
-                };
+                let prepared = generation.prepared(service, self.host.options.limits, generations.metrics())?;
                 match index {
                     Some(index) => {
                         let before = std::mem::replace(&mut self.services[index], prepared);
@@ -179,8 +179,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.host.generations.metrics().retire_lookups(&self.lookups);
-        self.host.generations.sessions.fetch_sub(1, Ordering::Relaxed);
+        let generations = &self.host.generations;
+        generations.metrics().retire_lookups(&self.lookups);
+        generations.sessions.fetch_sub(1, Ordering::Relaxed);
+        // For the next session.
+        for prepared in self.services.drain(..) {
+            generations.housekeeper.free_prepared(prepared);
+        }
     }
 }
 
@@ -218,6 +223,12 @@ impl Prepared {
         })
     }
 
+    /// Has some of its calls audited.
+    pub fn audited(mut self, audit: &Arc<Audit>) -> Self {
+        self.instances.audit(&Sampler::new(audit, self.generation));
+        self
+    }
+
     fn evaluate(&mut self, served: &ServedService, request: &Request) -> Result<(), EvaluateError> {
         let evaluated = self.try_evaluate(served, request);
         if evaluated.is_err() {
@@ -241,6 +252,11 @@ impl Prepared {
         request.fill(plan, evaluation)?;
         timing.skip();
         let time = request.prediction_time();
+        for (step, view) in plan.views.iter().zip(&served.views) {
+            if view.when_stale(time) == Some(WhenStale::Fail) {
+                return Err(view.stale(&step.view, time));
+            }
+        }
         lookups.find(plan, &served.views, evaluation, time, |view, row| {
             counters.count_nulls(view, row);
         });
@@ -256,12 +272,16 @@ impl Prepared {
             if let (ViewRead::Aggregate { outputs, .. }, Some(instance)) =
                 (&plan.views[index].read, instances.view(index))
             {
+                if lookups.is_stale(index) {
+                    evaluation.leave_stale(outputs.clone());
+                    continue;
+                }
                 timing.skip();
                 let read = states.read(plan, index, view, lookups, evaluation, instance);
                 counters.time_view(index, &mut timing);
                 if let Err(error) = read {
                     let error = EvaluateError::call(&plan.views[index].view, instance, error);
-                    evaluation.fail(outputs.clone(), error);
+                    evaluation.fail(plan, outputs.clone(), error);
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalog::Catalog;
 use crate::cpu::Cpu;
@@ -11,19 +12,26 @@ use crate::digest::Digest;
 use crate::engine::settings_digest;
 
 /// The version of [`Manifest`] that this crate writes and reads.
-pub const MANIFEST_FORMAT: u32 = 1;
+pub const MANIFEST_FORMAT: u32 = 2;
+
+/// How a manifest's file begins; then come the digest of all that follows this line, and the end of the line.
+const DIGEST_OPENS: &[u8] = b"{\n  \"digest\": \"";
+const DIGEST_CLOSES: &[u8] = b"\",\n";
 
 /// A directory of published generations, and of the modules and snapshots that they name by digest:
 ///
 /// ```text
-/// current                      the number of the current generation
+/// current                      the number of the current generation and its checksum: `7 1f3a...`
 /// generations/000000000007.json
 /// modules/<sha256>.wasm
+/// goldens/<sha256>.golden      calls of a module and what they give
 /// snapshots/<sha256>.snapshot
 /// compiled/                    a host's private cache of native code; never published
 /// ```
 ///
-/// Files are written once under a temporary name and renamed; `current` alone is replaced.
+/// Files are written once under a temporary name and renamed; `current` alone is replaced. A manifest's first field is the
+/// digest of all that follows it; modules and snapshots are named by theirs. So a damaged file is told from another one. An
+/// operator may write a number alone into `current`.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
@@ -51,6 +59,8 @@ pub struct ModuleEntry {
     pub digest: Digest,
     /// Its version, for people.
     pub version: String,
+    /// The file of its golden calls: see [`Golden`](crate::Golden).
+    pub golden: Digest,
 }
 
 /// A snapshot in a generation.
@@ -62,6 +72,70 @@ pub struct SnapshotEntry {
     pub watermark_us: i64,
     /// Its rows.
     pub row_count: u64,
+}
+
+impl Manifest {
+    /// The file of the manifest: JSON with the digest of everything after it as its first field.
+    ///
+    /// # Errors
+    /// JSON has no words for something in it, such as a number that is not finite.
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
+        let json = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
+        let fields = json.strip_prefix(b"{\n").ok_or("it has no fields")?;
+        let mut body = fields.to_vec();
+        body.push(b'\n');
+        let digest = Digest::of(&body).to_string();
+        let bytes = [DIGEST_OPENS, digest.as_bytes(), DIGEST_CLOSES, &body].concat();
+        match Self::decode(&bytes)? == *self {
+            true => Ok(bytes),
+            false => Err("it reads back with other values".to_owned()),
+        }
+    }
+
+    /// The manifest in a file's bytes.
+    ///
+    /// # Errors
+    /// They are damaged or of another format.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+
+        let Some((digest, body)) = split_digest(bytes) else {
+            // Of a format without it, or no manifest at all.
+            let Head { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+            return Err(other_format(format).unwrap_or_else(|| "its first field is not its digest".to_owned()));
+        };
+        let found = Digest::of(body);
+        if found.to_string().as_bytes() != digest {
+            return Err(format!(
+                "the digest of its fields is {found}, not what its first field says"
+            ));
+        }
+        let Head { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match other_format(format) {
+            Some(reason) => Err(reason),
+            None => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn split_digest(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (digest, rest) = bytes.strip_prefix(DIGEST_OPENS)?.split_at_checked(DIGEST_CHARS)?;
+    Some((digest, rest.strip_prefix(DIGEST_CLOSES)?))
+}
+
+/// `sha256:` and 64 digits.
+const DIGEST_CHARS: usize = 7 + 64;
+
+fn other_format(format: u32) -> Option<String> {
+    (format != MANIFEST_FORMAT)
+        .then(|| format!("it is of format {format}, this version reads {MANIFEST_FORMAT}: publish again"))
+}
+
+fn current_checksum(generation: u64) -> String {
+    format!("{:016x}", xxh3_64(generation.to_string().as_bytes()))
 }
 
 impl Store {
@@ -90,6 +164,11 @@ impl Store {
         self.root.join("modules").join(format!("{}.wasm", digest.hex()))
     }
 
+    /// A file of golden calls.
+    pub fn golden_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("goldens").join(format!("{}.golden", digest.hex()))
+    }
+
     /// A snapshot file.
     pub fn snapshot_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("snapshots").join(format!("{}.snapshot", digest.hex()))
@@ -116,11 +195,29 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(None),
             Err(source) => return Err(StoreError::Read { path, source }),
         };
-        let number = text.trim().parse().map_err(|_| StoreError::Damaged {
-            path,
-            reason: "it does not hold the number of a generation".to_owned(),
-        })?;
+        let damaged = |reason: &str| StoreError::Damaged {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
+        let line = text.trim_end_matches(['\r', '\n']);
+        let (number, checksum) = match line.split_once(' ') {
+            Some((number, checksum)) => (number, Some(checksum)),
+            None => (line, None),
+        };
+        let number = number
+            .parse()
+            .map_err(|_| damaged("it does not hold the number of a generation"))?;
+        if checksum.is_some_and(|checksum| checksum != current_checksum(number)) {
+            return Err(damaged(
+                "its checksum is not that of its number: to make a generation current by hand, write its number alone",
+            ));
+        }
         Ok(Some(number))
+    }
+
+    /// What `current` holds when a generation is current.
+    pub fn encode_current(generation: u64) -> String {
+        format!("{generation} {}\n", current_checksum(generation))
     }
 
     /// The manifest of a generation.
@@ -137,13 +234,7 @@ impl Store {
             path: path.clone(),
             reason,
         };
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if manifest.format != MANIFEST_FORMAT {
-            return Err(damaged(format!(
-                "it is of format {}, this host reads {MANIFEST_FORMAT}",
-                manifest.format
-            )));
-        }
+        let manifest = Manifest::decode(&bytes).map_err(damaged)?;
         if manifest.generation != generation {
             return Err(damaged(format!(
                 "it says that it is generation {}",

@@ -24,6 +24,8 @@ impl Watch {
     pub fn new(generations: &Arc<Generations>, root: &Path, poll: Duration) -> Result<Self, EngineError> {
         let (wake, woken) = bounded(1);
         let notifier = notifier(root, wake.clone());
+        // What was announced before anybody listened, and after the host read the store, is looked for at once.
+        let _ = wake.try_send(());
         let generations = Arc::downgrade(generations);
         thread::Builder::new()
             .name("unskew-watch".to_owned())

@@ -18,17 +18,23 @@ pub enum Status {
     Future = 4,
     /// The component that computes the value failed, or one that it reads did: the value is missing.
     Failed = 5,
+    /// The component that computes the value failed, and the value is the fallback that its service declares.
+    Defaulted = 6,
+    /// The snapshot is older than its view may be, and the view's values are missing for that.
+    Stale = 7,
 }
 
 impl Status {
     /// Every status, by its number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Present,
         Self::Null,
         Self::NotFound,
         Self::Expired,
         Self::Future,
         Self::Failed,
+        Self::Defaulted,
+        Self::Stale,
     ];
 
     /// The name in logs, metrics and command output.
@@ -40,12 +46,14 @@ impl Status {
             Self::Expired => "outside_ttl",
             Self::Future => "future",
             Self::Failed => "failed",
+            Self::Defaulted => "defaulted",
+            Self::Stale => "stale",
         }
     }
 
     /// Whether there is a value to read.
     pub const fn is_present(self) -> bool {
-        matches!(self, Self::Present)
+        matches!(self, Self::Present | Self::Defaulted)
     }
 }
 

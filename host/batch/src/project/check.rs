@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
-use unskew::catalog::{Catalog, Entity, EntityColumn, Field, ModuleUse, View};
+use unskew::catalog::{Catalog, Entity, EntityColumn, Field, ModuleUse, Staleness, View};
 use unskew_snapshot::parse_duration_us;
 
 use super::error::{Problem, Wrong};
@@ -93,7 +93,12 @@ fn check_view(raw: RawView, entities: &[Entity], sources: &[Source]) -> Result<(
     check_kind(&raw)?;
     let entity = find("an entity", &raw.entity, entities, |entity| &entity.name)?;
     let source = find("a source", &raw.source, sources, |source| &source.name)?;
-    let ttl_us = check_ttl(&raw)?;
+    let ttl_us = raw
+        .ttl
+        .as_ref()
+        .map(|ttl| check_duration(&raw, "TTL", ttl))
+        .transpose()?;
+    let staleness = check_staleness(&raw)?;
     let keys = bind_keys(&raw, &entity.keys)?;
     let features = bind_features(raw.features.unwrap_or_default())?;
     for binding in keys.iter().chain(&features) {
@@ -114,6 +119,7 @@ fn check_view(raw: RawView, entities: &[Entity], sources: &[Source]) -> Result<(
             module,
             inputs: raw.inputs.map(Spanned::into_inner).unwrap_or_default(),
         }),
+        staleness,
     };
     let bindings = ViewSource {
         view: name,
@@ -160,17 +166,33 @@ fn check_kind(raw: &RawView) -> Result<(), Wrong> {
     }
 }
 
-fn check_ttl(raw: &RawView) -> Result<Option<u64>, Wrong> {
-    let parse = |ttl: &Spanned<String>| {
-        parse_duration_us(ttl.get_ref()).map_err(|error| Wrong {
-            span: ttl.span(),
-            problem: Problem::Ttl {
+fn check_duration(raw: &RawView, setting: &'static str, duration: &Spanned<String>) -> Result<u64, Wrong> {
+    parse_duration_us(duration.get_ref()).map_err(|error| Wrong {
+        span: duration.span(),
+        problem: Problem::Duration {
+            view: raw.name.get_ref().clone(),
+            setting,
+            reason: error.to_string(),
+        },
+    })
+}
+
+fn check_staleness(raw: &RawView) -> Result<Option<Staleness>, Wrong> {
+    match (&raw.max_age, &raw.when_stale) {
+        (Some(max_age), when_stale) => Ok(Some(Staleness {
+            max_age_us: check_duration(raw, "max_age", max_age)?,
+            when_stale: when_stale.as_ref().map(|when| *when.get_ref()).unwrap_or_default(),
+        })),
+        (None, Some(when_stale)) => wrong(
+            when_stale.span(),
+            Problem::Setting {
                 view: raw.name.get_ref().clone(),
-                reason: error.to_string(),
+                setting: "when_stale",
+                reason: "only a view with a max_age has",
             },
-        })
-    };
-    raw.ttl.as_ref().map(parse).transpose()
+        ),
+        (None, None) => Ok(None),
+    }
 }
 
 fn bind_keys(raw: &RawView, keys: &[EntityColumn]) -> Result<Vec<ColumnBinding>, Wrong> {

@@ -89,11 +89,13 @@ pub enum Problem {
         /// Why it has no meaning there.
         reason: &'static str,
     },
-    /// A TTL that is no duration.
-    #[error("the TTL of view `{view}`: {reason}")]
-    Ttl {
+    /// A TTL or another setting that is no duration.
+    #[error("the {setting} of view `{view}`: {reason}")]
+    Duration {
         /// The view.
         view: String,
+        /// The setting.
+        setting: &'static str,
         /// What is wrong.
         reason: String,
     },

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
-use unskew::catalog::{Binding, EntityColumn, Service};
+use unskew::catalog::{Binding, EntityColumn, Service, WhenStale};
 use unskew_frame::ColumnType;
 
 use super::error::{Problem, Wrong};
@@ -57,6 +57,8 @@ pub(super) struct RawView {
     pub(super) entity: Spanned<String>,
     pub(super) source: Spanned<String>,
     pub(super) ttl: Option<Spanned<String>>,
+    pub(super) max_age: Option<Spanned<String>>,
+    pub(super) when_stale: Option<Spanned<WhenStale>>,
     #[serde(default)]
     pub(super) keys: BTreeMap<Spanned<String>, String>,
     pub(super) features: Option<Vec<RawFeature>>,

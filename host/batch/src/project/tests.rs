@@ -204,6 +204,22 @@ fn values_are_of_their_types() {
         "25: the TTL of view `item_context`: `30 days` is not a duration: use whole numbers with d, h, m, s, ms, us, greatest unit first, as in 30d or 3d9h",
     );
     check(
+        "ttl = \"30d\"",
+        "max_age = \"6 hours\"",
+        "25: the max_age of view `item_context`: `6 hours` is not a duration: use whole numbers with d, h, m, s, ms, us, greatest unit first, as in 30d or 3d9h",
+    );
+    check(
+        "ttl = \"30d\"",
+        "when_stale = \"missing\"",
+        "25: view `item_context` has `when_stale`, which only a view with a max_age has: remove it",
+    );
+    check_syntax(
+        "ttl = \"30d\"",
+        "max_age = \"6h\"\nwhen_stale = \"never\"",
+        26,
+        "unknown variant `never`, expected one of `serve`, `missing`, `fail`",
+    );
+    check(
         "event_time = \"timestamp\"\ntypes",
         "types",
         "10: source `impressions` has no event time: give `event_time`, the column that says when each row happened",

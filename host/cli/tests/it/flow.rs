@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use unskew::Digest;
+use unskew::{Digest, Store};
 use unskew_batch::{ColumnRequest, Table, TableSource};
 use unskew_frame::{ColumnType, Value};
 use unskew_tests::{component, root};
@@ -108,7 +108,8 @@ fn from_a_crate_to_a_generation() {
     write(folder, "prices.csv", PRICES.replace("8.25", "cheap"));
     assert_eq!(run(folder, &watermark).status.code(), Some(1));
     let store = folder.join(".unskew/store");
-    assert_eq!(fs::read_to_string(store.join("current")).unwrap(), "2\n");
+    let current = fs::read_to_string(store.join("current")).unwrap();
+    assert_eq!(current, Store::encode_current(2));
     let left: Vec<_> = fs::read_dir(&store)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

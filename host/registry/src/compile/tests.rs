@@ -83,6 +83,7 @@ fn a_generation_is_prepared_with_progress() {
     let entry = |digest| ModuleEntry {
         digest,
         version: "1.0.0".to_owned(),
+        golden: crate::put_golden(&store, b"no calls").unwrap(),
     };
     let draft = Draft {
         modules: [("a", row), ("b", aggregate), ("c", row)]

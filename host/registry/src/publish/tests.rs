@@ -7,10 +7,11 @@ fn store() -> (tempfile::TempDir, Store) {
     (directory, store)
 }
 
-fn module(digest: Digest) -> ModuleEntry {
+fn module(store: &Store, digest: Digest) -> ModuleEntry {
     ModuleEntry {
         digest,
         version: "1.0.0".to_owned(),
+        golden: crate::put_golden(store, b"no calls").unwrap(),
     }
 }
 
@@ -122,7 +123,7 @@ fn generations_count_up_and_the_last_is_current() {
     let (_directory, store) = store();
     let digest = put_module(&store, &component("row-transform")).unwrap();
     let draft = Draft {
-        modules: [("m".to_owned(), module(digest))].into(),
+        modules: [("m".to_owned(), module(&store, digest))].into(),
         ..Draft::default()
     };
     assert_eq!(commit(&store, draft.clone()).unwrap(), 1);
@@ -146,7 +147,7 @@ fn a_generation_needs_all_that_it_names() {
     let digest = put_module(&store, &component("row-transform")).unwrap();
     let absent = Digest::of(b"absent");
     let draft = |name: &str, digest| Draft {
-        modules: [(name.to_owned(), module(digest))].into(),
+        modules: [(name.to_owned(), module(&store, digest))].into(),
         ..Draft::default()
     };
     commit(&store, draft("there", digest)).unwrap();
@@ -197,6 +198,7 @@ fn a_manifest_that_would_not_read_back_is_not_written() {
             module: "m".to_owned(),
             inputs: [("prior".to_owned(), Binding::F64(f64::NAN))].into(),
         }),
+        staleness: None,
     };
     let draft = Draft {
         catalog: Catalog {
@@ -238,7 +240,7 @@ fn publishers_at_once_lose_nothing() {
                     let digest = put_module(store, bytes).unwrap();
                     let commit_one = |index| {
                         let draft = Draft {
-                            modules: [(format!("m-{publisher}-{index}"), module(digest))].into(),
+                            modules: [(format!("m-{publisher}-{index}"), module(store, digest))].into(),
                             ..Draft::default()
                         };
                         let number = commit(store, draft.clone()).unwrap();

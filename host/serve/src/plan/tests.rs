@@ -101,6 +101,7 @@ fn catalog() -> Catalog {
         ttl_us: None,
         features: Vec::new(),
         aggregate: None,
+        staleness: None,
     };
     let transform = |name: &str, module: &str, inputs| Transform {
         name: name.to_owned(),
@@ -140,6 +141,7 @@ fn catalog() -> Catalog {
             features: ["bid", "profile:score", "again:y", "history:count_1h", "prediction_time"]
                 .map(str::to_owned)
                 .into(),
+            fallbacks: BTreeMap::new(),
         }],
     }
 }
@@ -182,6 +184,7 @@ fn a_good_service_has_its_slots_in_order() {
                 keys: vec![3],
                 key_types: vec![KeyType::I64],
                 ttl: None,
+                staleness: None,
                 read: ViewRead::Aggregate {
                     module: "clicks".to_owned(),
                     inputs: vec![4, 1],
@@ -193,6 +196,7 @@ fn a_good_service_has_its_slots_in_order() {
                 keys: vec![3],
                 key_types: vec![KeyType::I64],
                 ttl: Some(Ttl::from_micros(5)),
+                staleness: None,
                 read: ViewRead::Features(vec![("score".to_owned(), 9)]),
             },
         ]
@@ -242,6 +246,40 @@ fn input(name: &'static str, binding: Binding) -> impl FnOnce(&mut Catalog) {
 
 fn feature(name: &'static str) -> impl FnOnce(&mut Catalog) {
     service(move |service| service.features.push(name.to_owned()))
+}
+
+fn fallback(name: &'static str, value: Constant) -> impl FnOnce(&mut Catalog) {
+    service(move |service| {
+        service.fallbacks.insert(name.to_owned(), value);
+    })
+}
+
+#[test]
+fn fallbacks_are_of_outputs() {
+    let mut catalog = catalog();
+    fallback("history:count_1h", Constant::I64(0))(&mut catalog);
+    fallback("cross:product", Constant::I64(2))(&mut catalog);
+    let plan = Plan::resolve(&catalog, "model", &modules()).unwrap();
+    let fallback_of = |name: &str| {
+        let slot = plan.slots.iter().find(|slot| slot.name == name).unwrap();
+        slot.fallback.as_ref().map(|fallback| fallback.value(0))
+    };
+    assert_eq!(fallback_of("history:count_1h"), Some(Value::I64(0)));
+    assert_eq!(fallback_of("cross:product"), Some(Value::F64(2.0)));
+    assert_eq!(fallback_of("again:y"), None);
+
+    check(
+        fallback("cross:quotient", Constant::F64(1.0)),
+        "fallback `cross:quotient`: the service reads no such output of an aggregate or a transform",
+    );
+    check(
+        fallback("profile:score", Constant::F64(1.0)),
+        "fallback `profile:score`: nothing that can fail computes it: it is no output of an aggregate or a transform",
+    );
+    check(
+        fallback("again:y", Constant::Text("1".to_owned())),
+        "fallback `again:y`: it is f64, the constant is of another type",
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn manifest(generation: u64) -> Manifest {
             ModuleEntry {
                 digest,
                 version: "1.0.0".to_owned(),
+                golden: digest,
             },
         )]),
         snapshots: BTreeMap::from([(
@@ -46,6 +47,7 @@ fn files_have_their_places() {
         format!("/s/generations/{}.json", u64::MAX)
     );
     assert_eq!(shown(store.module_path(&digest)), format!("/s/modules/{hex}.wasm"));
+    assert_eq!(shown(store.golden_path(&digest)), format!("/s/goldens/{hex}.golden"));
     assert_eq!(
         shown(store.snapshot_path(&digest)),
         format!("/s/snapshots/{hex}.snapshot")
@@ -64,7 +66,7 @@ fn files_have_their_places() {
 #[test]
 fn a_manifest_comes_back() {
     let expected = manifest(7);
-    let (_directory, store) = store(&serde_json::to_vec(&expected).unwrap());
+    let (_directory, store) = store(&expected.encode().unwrap());
     assert_eq!(store.manifest(7).unwrap(), expected);
     let error = store.manifest(8).unwrap_err();
     assert!(
@@ -75,30 +77,54 @@ fn a_manifest_comes_back() {
 
 #[test]
 fn a_manifest_of_another_number_or_format_is_refused() {
-    let check = |manifest: &Manifest, expected: &str| {
-        let (_directory, store) = store(&serde_json::to_vec(manifest).unwrap());
+    let check = |bytes: &[u8], expected: &str| {
+        let (_directory, store) = store(bytes);
         let error = store.manifest(7).unwrap_err().to_string();
         let path = store.manifest_path(7);
         assert_eq!(error, format!("{} is damaged: {expected}", path.display()));
     };
-    check(&manifest(6), "it says that it is generation 6");
-    let newer = Manifest {
-        format: 2,
+    check(&manifest(6).encode().unwrap(), "it says that it is generation 6");
+    // The first format had no digest.
+    let older = Manifest {
+        format: 1,
         ..manifest(7)
     };
-    check(&newer, "it is of format 2, this host reads 1");
+    let of_format_1 = "it is of format 1, this version reads 2: publish again";
+    check(&serde_json::to_vec_pretty(&older).unwrap(), of_format_1);
+    assert_eq!(older.encode(), Err(of_format_1.to_owned()));
+    let bare = serde_json::to_vec_pretty(&manifest(7)).unwrap();
+    check(&bare, "its first field is not its digest");
+}
+
+/// It is plain JSON for everyone else.
+#[test]
+fn a_manifest_begins_with_the_digest_of_the_rest() {
+    let bytes = manifest(7).encode().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (first, rest) = text.split_at(text.match_indices('\n').nth(1).unwrap().0 + 1);
+    assert_eq!(json["digest"], Digest::of(rest.as_bytes()).to_string());
+    assert_eq!(first, format!("{{\n  \"digest\": {},\n", json["digest"]));
+    assert_eq!(json["generation"], 7);
 }
 
 #[test]
-fn a_manifest_that_is_cut_short_is_refused() {
-    let whole = serde_json::to_vec(&manifest(7)).unwrap();
+fn damage_anywhere_in_a_manifest_is_noticed() {
+    let whole = manifest(7).encode().unwrap();
+    let check = |bytes: &[u8], what: String| assert!(Manifest::decode(bytes).is_err(), "{what}");
     for len in 0..whole.len() {
-        let (_directory, store) = store(&whole[..len]);
-        assert!(
-            matches!(store.manifest(7), Err(StoreError::Damaged { .. })),
-            "{len} bytes"
-        );
+        check(&whole[..len], format!("{len} bytes"));
     }
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            check(&bytes, format!("bit {bit} of byte {at}"));
+        }
+    }
+    check(&[&whole[..], b" "].concat(), "a byte more".to_owned());
+    let (_directory, store) = store(&whole[1..]);
+    assert!(matches!(store.manifest(7), Err(StoreError::Damaged { .. })));
 }
 
 #[test]
@@ -118,6 +144,12 @@ fn current_is_a_number_or_nothing() {
     check("-7", None);
     check("7 8", None);
     check("generation 7", None);
+    let written = Store::encode_current(12);
+    check(&written, Some(12));
+    for len in 3..written.len() - 1 {
+        check(&written[..len], None);
+    }
+    check(&written.replacen("12", "13", 1), None);
     let missing = Store::new(directory.path().join("missing"));
     assert!(
         matches!(missing.current(), Err(StoreError::Read { .. })),

@@ -33,6 +33,10 @@ fn numbers_and_names_are_fixed() {
         (3, "outside_ttl"),
         (4, "future"),
         (5, "failed"),
+        (6, "defaulted"),
+        (7, "stale"),
     ];
     assert_eq!(names, expected);
+    let present: Vec<Status> = Status::ALL.into_iter().filter(|status| status.is_present()).collect();
+    assert_eq!(present, [Status::Present, Status::Defaulted]);
 }
