@@ -23,7 +23,7 @@
 //! ```
 //!
 //! In an asynchronous server, evaluate where the request is handled: it waits for nothing and takes microseconds, less than
-//! handing it to another thread. `examples/bidder` in the repository does so.
+//! handing it to another thread.
 //!
 //! # Fill requests from structs
 //! [`Fields`](macro@crate::Fields) makes a struct the fields of a request. Names and types are compared with the service once;
