@@ -1,6 +1,6 @@
 //! A host's metrics for Prometheus, in the OpenMetrics text format.
 //!
-//! [`text`] is a whole scrape; [`HostCollector`] joins the metrics of a service that has a registry of `prometheus-client`.
+//! [`text()`] is a whole scrape; [`HostCollector`] joins the metrics of a service that has a registry of `prometheus-client`.
 //! `grafana.json` beside this crate's manifest is a dashboard of them.
 //!
 //! | metric | labels | |
@@ -39,7 +39,7 @@ use prometheus_client::registry::Registry;
 use unskew::metrics::{FailureKind, Histogram, Metrics};
 use unskew::{EventTime, Host, Status};
 
-/// The content type of what [`text`] gives.
+/// The content type of what [`text()`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A scrape of a host: its counters added up, ages by the clock of now.
