@@ -9,13 +9,17 @@ use serde_json::{Map, Value as Json, json};
 use unskew::Digest;
 use unskew_frame::Value;
 use unskew_snapshot::{
-    EntityKey, FORMAT_VERSION, FeatureColumn, FeatureStatistics, KeyColumn, KeyPart, KeyType, OpenError, Snapshot,
-    SnapshotSchema,
+    Backing, EntityKey, FORMAT_VERSION, FeatureColumn, FeatureStatistics, KeyColumn, KeyPart, KeyType, OpenError,
+    OpenOptions, OpenProgress, OpenStage, Snapshot, SnapshotSchema,
 };
 
 use crate::answer::{Answer, Facts, counted, grouped, titled_table};
 use crate::failure::{Context, Failure};
 use crate::value::{parse_hex, value_json, value_text};
+use crate::watch::Watch;
+
+/// Of a file of fewer bytes nothing is told while it is checked: it takes no time.
+const TOLD_BYTES: u64 = 64 << 20;
 
 /// Build snapshot files and look into them.
 #[derive(Args, Debug)]
@@ -73,12 +77,18 @@ struct Get {
 /// Check every byte of a snapshot.
 ///
 /// Checks lengths, checksums, metadata, and every key and value, as a host does before it serves the file. Damage is reported
-/// with its section and offset.
+/// with its section and offset. With `--private` or `--lock` it also tells what this machine gives a host that opens the file so.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  unskew snapshot verify item_ctr.snapshot")]
 struct Verify {
     /// The snapshot.
     file: PathBuf,
+    /// Check a copy in memory of its own, on huge pages where the kernel gives them, instead of the file's pages.
+    #[arg(long)]
+    private: bool,
+    /// Lock the pages in memory; needs a sufficient `ulimit -l`.
+    #[arg(long)]
+    lock: bool,
 }
 
 impl Inspect {
@@ -196,28 +206,81 @@ impl Get {
 
 impl Verify {
     fn run(self) -> Result<Answer, Failure> {
-        let snapshot = open(&self.file)?;
+        let options = OpenOptions {
+            backing: if self.private { Backing::Private } else { Backing::File },
+            is_locked: self.lock,
+            ..OpenOptions::default()
+        };
+        let watch = Watch::new();
+        let mut last = None;
+        let snapshot = open_with(&self.file, &options, &mut |progress| {
+            let percent = progress.bytes_done * 100 / progress.bytes_total.max(1);
+            if progress.bytes_total >= TOLD_BYTES && last != Some((progress.stage, percent / 25)) {
+                last = Some((progress.stage, percent / 25));
+                watch.say(&format!(
+                    "{} {} bytes: {percent} %",
+                    stage_name(progress.stage),
+                    grouped(progress.bytes_total)
+                ));
+            }
+        })?;
+        drop(watch);
         let digest = File::open(&self.file)
             .and_then(Digest::of_reader)
             .context(|| format!("cannot read {}", self.file.display()))?;
-        let text = Facts::default()
+        let memory = snapshot.residency();
+        let mut facts = Facts::default()
             .with("sound", self.file.display())
             .with("rows", grouped(snapshot.len() as u64))
             .with("size", format!("{} bytes", grouped(snapshot.file_bytes())))
-            .with("digest", digest)
-            .text();
+            .with("digest", digest);
+        if self.private || self.lock {
+            facts = facts
+                .with("huge pages", format!("{} bytes", grouped(memory.huge_page_bytes)))
+                .with("prefaulted", if memory.is_prefaulted { "yes" } else { "no" });
+        }
+        if self.lock {
+            let refusal = memory.lock_refusal.as_deref().unwrap_or("not asked for");
+            let locked = match memory.is_locked {
+                true => "yes".to_owned(),
+                false => format!("no: {refusal}: `ulimit -l` shows how much may be"),
+            };
+            facts = facts.with("locked", locked);
+        }
         let json = json!({
             "path": self.file.display().to_string(),
             "rows": snapshot.len(),
             "bytes": snapshot.file_bytes(),
             "digest": digest,
+            "memory": {
+                "private": self.private,
+                "huge_page_bytes": memory.huge_page_bytes,
+                "prefaulted": memory.is_prefaulted,
+                "locked": memory.is_locked,
+                "lock_refusal": memory.lock_refusal,
+            },
         });
-        Ok(Answer { text, json })
+        Ok(Answer {
+            text: facts.text(),
+            json,
+        })
+    }
+}
+
+const fn stage_name(stage: OpenStage) -> &'static str {
+    match stage {
+        OpenStage::Copying => "copying",
+        OpenStage::CheckingRows => "checking the rows of",
+        _ => "checking the checksums of",
     }
 }
 
 fn open(path: &Path) -> Result<Snapshot, Failure> {
-    Snapshot::open(path).map_err(|error| {
+    open_with(path, &OpenOptions::default(), &mut |_| {})
+}
+
+fn open_with(path: &Path, options: &OpenOptions, progress: &mut dyn FnMut(OpenProgress)) -> Result<Snapshot, Failure> {
+    Snapshot::open_with(path, options, progress).map_err(|error| {
         let help = match &error {
             OpenError::NotASnapshot { .. } => {
                 "give a file that `unskew snapshot build`, `unskew materialize` or `unskew publish` wrote"
