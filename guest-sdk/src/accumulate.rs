@@ -1,44 +1,85 @@
 //! Accumulators: what an aggregate keeps of its events, per tile of a window.
 //!
 //! Every accumulator is independent of order, to the bit: events may arrive in any order and states be merged in any tree,
-//! and the bytes are the same. Its encoding is canonical: equal contents are equal bytes.
+//! and the bytes are the same. Its encoding is canonical: equal contents are equal bytes. Tests hold every one of them to
+//! that, with [`aggregator_laws!`](crate::aggregator_laws), which is there for accumulators of your own, too.
 //!
 //! | accumulator | over | value | bytes of state |
 //! |---|---|---|---|
 //! | [`Count`] | events | i64 | 1 to 10 |
+//! | [`Rate`] | bool | set per event, with or without a prior | 2 to 20 |
 //! | [`Sum<i64>`](Sum) | i64 | `Option<i64>`, missing on overflow | 1 to 19 |
 //! | [`Sum<f64>`](Sum) | f64 | f64, the exact sum rounded once | about 20, at most 290 |
-//! | [`Mean`] | f64 | `Option<f64>`, the rounded exact sum over the count | as the sum, and a count |
+//! | [`DecimalSum<SCALE>`](DecimalSum) | f64, i64 | `Option<f64>`, in decimal units | 2 to 29 |
+//! | [`Ratio`] | two columns, f64 or i64 | the one sum over the other, with or without a prior | as two sums |
+//! | [`Mean`] | f64, i64 | `Option<f64>`, the rounded exact sum over the count | as the sum, and a count |
+//! | [`Variance`] | f64, i64 | `Option<f64>`, exact up to the last rounding | about 50, at most 850 |
 //! | [`Min`], [`Max`] | i64, f64, bool, Timestamp | `Option<T>` | 1 or 9 |
-//! | [`Last`] | i64, f64, bool, Timestamp | `Option<T>`, the greatest of the latest | 1 or 17 |
+//! | [`First`], [`Last`] | i64, f64, bool, Timestamp | `Option<T>`, of one time the least or greatest | 1 or 17 |
+//! | [`LastK<T, K>`](LastK) | i64, f64, bool, Timestamp | the K latest with their times | 1 + 16 K |
+//! | [`FirstSeen`], [`LastSeen`] | events | when, and seconds before the query | 1 or 9 |
+//! | [`Decay<S>`](Decay) | events, f64, i64 | f64, halved every S seconds | about 30, and a byte for each 8 half-lives |
+//! | [`Distinct<P>`](Distinct) | i64, f64, Timestamp, strings, bytes | i64, HyperLogLog beyond some hundreds | 2 to 3,073 |
+//! | [`Quantiles`] | f64, i64 | `Option<f64>` within 0.8 % | 2 a bucket, at most some KiB |
+//! | [`Histogram<E>`](Histogram) | f64, i64 | i64 for each bin | 1 to 10 a bin |
+//! | [`TopK`] | i64, Timestamp, strings, bytes | keys and counts, a sketch beyond 64 keys | 10 a key, then some KiB |
 
 mod count;
+mod decay;
+mod decimal_sum;
+mod distinct;
 mod exact_sum;
 mod extremum;
-mod last;
+mod first_last;
+mod fixed_point;
+mod histogram;
+mod identity;
+mod last_k;
+mod last_seen;
 mod mean;
+mod quantiles;
+mod ranked;
+mod rate;
 mod sum;
+mod top_k;
+mod variance;
 
 pub use count::Count;
+pub use decay::Decay;
+pub use decimal_sum::DecimalSum;
+pub use distinct::Distinct;
 pub use exact_sum::ExactSum;
 pub use extremum::{Max, Min};
-pub use last::Last;
+pub use first_last::{First, Last};
+pub use histogram::{Edges, Histogram};
+pub use identity::Identity;
+pub use last_k::LastK;
+pub use last_seen::{FirstSeen, LastSeen};
 pub use mean::Mean;
+pub use quantiles::Quantiles;
+pub use ranked::Ranked;
+pub use rate::{Rate, Ratio};
 pub use sum::{Sum, Summand};
+pub use top_k::{Frequent, TopK};
+pub use variance::Variance;
 
 use crate::Timestamp;
 use crate::state::{StateError, StateReader};
 
 /// A summary of values that can be merged and kept as bytes.
 ///
-/// The laws, which the tests of an accumulator check: merging is associative and commutative, to the bit; the default is its
-/// identity; decoding an encoding gives an equal accumulator, and equal accumulators have equal encodings.
+/// The laws, which [`aggregator_laws!`](crate::aggregator_laws) checks: merging is associative and commutative, to the bit; the
+/// default is its identity; decoding an encoding gives an equal accumulator, and equal accumulators have equal encodings.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an accumulator",
     label = "not an accumulator",
-    note = "use Count, Sum, Mean, Min, Max or Last of unskew_guest::accumulate"
+    note = "use Count, Sum, Mean, Max, Last or another of unskew_guest::accumulate"
 )]
-pub trait Accumulator: Default + Clone + PartialEq {
+pub trait Accumulator: Default + Clone + PartialEq + 'static {
+    /// Appends what the bytes depend on: a name that is this encoding's alone, and the parameters. The version of a state is
+    /// made of it, so no state is read as another's: change it whenever [`encode`](Self::encode) changes.
+    fn layout(text: &mut String);
+
     /// Adds what `other` has seen.
     fn merge(&mut self, other: &Self);
 
@@ -56,8 +97,8 @@ pub trait Accumulator: Default + Clone + PartialEq {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot accumulate values of type `{V}`",
     label = "accumulates another type",
-    note = "`()` is an event without a column, which only Count takes: name the column as in #[accumulate(price)]",
-    note = "Sum takes i64 or f64; Mean takes f64; Min, Max and Last take the type in their angle brackets"
+    note = "`()` is an event without a column, which Count and LastSeen take: name the column as in #[accumulate(price)]",
+    note = "the table in unskew_guest::accumulate says which types each accumulator takes"
 )]
 pub trait Accumulate<V>: Accumulator {
     /// Adds the value that an event at `time` has.
@@ -73,64 +114,6 @@ impl<V> Taken<V> {
     #[inline]
     pub fn into_accumulator<A: Accumulate<V>>(self, accumulator: &mut A) {
         accumulator.add(self.0, self.1);
-    }
-}
-
-/// A type with a total order that fits 64 bits: what [`Min`], [`Max`] and [`Last`] hold.
-pub trait Ranked: Copy + PartialEq {
-    /// A number with the order of the values: for floats the total order of IEEE 754, in which -0.0 is below 0.0 and NaN,
-    /// which is canonical, above all.
-    fn rank(self) -> u64;
-
-    /// The value of a rank, if it has one.
-    fn from_rank(rank: u64) -> Option<Self>;
-}
-
-const SIGN: u64 = 1 << 63;
-
-impl Ranked for i64 {
-    fn rank(self) -> u64 {
-        self.cast_unsigned() ^ SIGN
-    }
-
-    fn from_rank(rank: u64) -> Option<Self> {
-        Some((rank ^ SIGN).cast_signed())
-    }
-}
-
-impl Ranked for f64 {
-    fn rank(self) -> u64 {
-        let bits = unskew_frame::canonical_f64(self).to_bits();
-        if bits & SIGN == 0 { bits | SIGN } else { !bits }
-    }
-
-    fn from_rank(rank: u64) -> Option<Self> {
-        let value = f64::from_bits(if rank & SIGN == 0 { !rank } else { rank & !SIGN });
-        (value.rank() == rank).then_some(value)
-    }
-}
-
-impl Ranked for bool {
-    fn rank(self) -> u64 {
-        u64::from(self)
-    }
-
-    fn from_rank(rank: u64) -> Option<Self> {
-        match rank {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-}
-
-impl Ranked for Timestamp {
-    fn rank(self) -> u64 {
-        self.as_micros().rank()
-    }
-
-    fn from_rank(rank: u64) -> Option<Self> {
-        i64::from_rank(rank).map(Self::from_micros)
     }
 }
 

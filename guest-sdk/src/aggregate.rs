@@ -1,43 +1,31 @@
 use unskew_frame::{Column, ColumnType, ColumnView, Frame, encode};
 
 use crate::Timestamp;
+use crate::accumulate::Accumulator;
 use crate::column::{BLOCK_ROWS, ColumnMeta, Input, Output};
 use crate::module::ModuleMeta;
+use crate::reads::ReadableState;
 use crate::row::FrameBuffer;
-use crate::state::{Level, State, StateError, StateReader, for_each_tile, levels, state_version};
+use crate::slide::{Events, Sight, Slide};
+use crate::state::{Level, State, StateError, for_each_tile, levels, state_version};
 use crate::window::WindowMeta;
 
-/// A struct of accumulators. Derive it.
+/// A struct of accumulators, and an accumulator itself. Derive it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a struct of accumulators",
     label = "not a struct of accumulators",
     note = "totals are a struct with named fields and #[derive(unskew_guest::Accumulators, Clone, Default, PartialEq)]"
 )]
-pub trait Accumulators: Default + Clone + PartialEq {
+pub trait Accumulators: Accumulator {
     /// The event's columns.
     type Event<'a>: Input<'a>;
 
-    /// The fields and their types, as written.
-    const LAYOUT: &'static str;
-
     /// Adds an event to every accumulator that takes it.
     fn add(&mut self, time: Timestamp, event: &Self::Event<'_>);
-
-    /// Adds what `other` has seen.
-    fn merge(&mut self, other: &Self);
-
-    /// Appends the canonical bytes.
-    fn encode(&self, bytes: &mut Vec<u8>);
-
-    /// Reads what [`encode`](Self::encode) wrote.
-    ///
-    /// # Errors
-    /// The bytes end early or cannot have been written by it.
-    fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError>;
 }
 
 /// An aggregate: what [`aggregate`](macro@crate::aggregate) makes of a function.
-pub trait Aggregate {
+pub trait Aggregate: Sized {
     /// What is kept of the events.
     type Totals: Accumulators;
     /// The parameters of a query.
@@ -48,9 +36,28 @@ pub trait Aggregate {
     const MODULE: ModuleMeta;
     /// The windows, in the order of the outputs.
     const WINDOWS: &'static [WindowMeta];
+    /// The states that are read besides its own.
+    const READS: &'static [ReadableState<Self::Totals>] = &[];
 
     /// The outputs of a window with these totals.
-    fn read(totals: &Self::Totals, input: &Self::Input<'_>) -> Self::Output;
+    fn read(totals: &Self::Totals, input: &Self::Input<'_>, query: &Query) -> Self::Output;
+}
+
+/// What is asked of a state: the time of a query and one of the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// When it is asked: later than every event.
+    pub time: Timestamp,
+    /// The window that is read.
+    pub window: WindowMeta,
+}
+
+impl Query {
+    /// How long the window is at this time, from its tail to the query: its length and what the hop moves the tail back.
+    pub fn seconds(&self) -> f64 {
+        let t = self.time.as_micros();
+        (i128::from(t) - i128::from(self.window.tail(t))) as f64 / 1e6
+    }
 }
 
 /// Why a batch was refused.
@@ -65,6 +72,24 @@ pub enum AggregateError {
     State(usize),
     /// The query in this row is at or before the last event of its state.
     QueryBeforeState(usize),
+}
+
+/// The most windows of an aggregate.
+const MAX_WINDOWS: usize = 64;
+/// The most bytes of a state. Only a window with an exact tail, or accumulators without a bound, come near.
+pub(crate) const MAX_STATE_BYTES: usize = 16 << 20;
+
+/// The columns and the `when` of an accumulator in the layout of a state, with the types that the columns have.
+#[doc(hidden)]
+pub fn push_field_layout(text: &mut String, field: &str, columns: &[ColumnMeta], names: &[&str]) {
+    text.push_str(field);
+    for name in names {
+        let column = columns.iter().find(|column| column.name == *name);
+        let column_type = column.map(|column| column.column_type.to_string());
+        text.push(' ');
+        text.push_str(column_type.as_deref().unwrap_or_default());
+    }
+    text.push(':');
 }
 
 /// The outputs of all windows: `{output}_{window}`, windows first.
@@ -87,10 +112,11 @@ pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut FrameB
     for row in 0..states.rows() {
         let mut state = decode_state::<T>(states.column(0), row, &layout)?;
         while event < events.rows && events.state(event) == row {
-            state.add(&layout.levels, events.time(event), &events.event(event));
+            let time = events.time(event);
+            state.add(&layout.levels, time, |totals| totals.add(time, &events.event(event)));
             event += 1;
         }
-        push_state(state, &layout, &mut bytes, &mut folded);
+        push_state(state, row, &layout, &mut bytes, &mut folded)?;
     }
     encode_columns(&[&folded], states.rows(), &mut out.words)
 }
@@ -110,7 +136,7 @@ pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut FrameBuf
     for row in 0..left.rows() {
         let mut state = decode_state::<T>(left.column(0), row, &layout)?;
         state.merge(&decode_state::<T>(right.column(0), row, &layout)?);
-        push_state(state, &layout, &mut bytes, &mut merged);
+        push_state(state, row, &layout, &mut bytes, &mut merged)?;
     }
     encode_columns(&[&merged], left.rows(), &mut out.words)
 }
@@ -134,32 +160,58 @@ fn read_queries<T: Aggregate>(
 ) -> Result<(), AggregateError> {
     let mut totals = vec![T::Totals::default(); T::WINDOWS.len()];
     for row in 0..queries.rows {
-        let t = queries.time(row);
+        let (t, index) = (queries.time(row), queries.state(row));
         totals.fill(T::Totals::default());
-        let state = states.column(0);
-        let index = queries.state(row);
-        if state.is_present(index) {
-            let last = for_each_tile::<T::Totals>(
-                state.bytes(index),
-                layout.version,
-                &layout.levels,
-                |level, tile, tile_totals| {
-                    for (window, totals) in T::WINDOWS.iter().zip(&mut totals) {
-                        if window.tile_us() == layout.levels[level].tile_us && tile >= window.first_tile(t.as_micros())
-                        {
-                            totals.merge(&tile_totals);
-                        }
-                    }
-                },
-            )
-            .map_err(|error| state_error(error, index))?;
-            if last >= t {
-                return Err(AggregateError::QueryBeforeState(row));
-            }
+        let last = read_totals::<T>(states.column(0), index, layout, t, &mut totals)?;
+        if last >= Some(t) {
+            return Err(AggregateError::QueryBeforeState(row));
         }
-        outputs.push(&totals, &queries.input(row));
+        for (window, totals) in totals.iter().enumerate() {
+            outputs.push(window, totals, &queries.input(row), t);
+        }
     }
     Ok(())
+}
+
+/// Adds the tiles of a state to the totals of the windows that see them at `t`, and gives the time of its last event.
+fn read_totals<T: Aggregate>(
+    states: ColumnView<'_>,
+    row: usize,
+    layout: &Layout,
+    t: Timestamp,
+    totals: &mut [T::Totals],
+) -> Result<Option<Timestamp>, AggregateError> {
+    if !states.is_present(row) {
+        return Ok(None);
+    }
+    let mut first_tiles = [0; MAX_WINDOWS];
+    for (first_tile, window) in first_tiles.iter_mut().zip(T::WINDOWS) {
+        *first_tile = window.first_tile(t.as_micros());
+    }
+    let mut add = |level: &Level, tile: i64, tile_totals: &T::Totals| {
+        for ((window, first_tile), totals) in T::WINDOWS.iter().zip(first_tiles).zip(totals.iter_mut()) {
+            if window.tile_us() == level.tile_us && tile >= first_tile {
+                totals.merge(tile_totals);
+            }
+        }
+    };
+    let read = for_each_tile::<T::Totals>(
+        states.bytes(row),
+        layout.version,
+        &layout.levels,
+        |level, tile, tile_totals| add(&layout.levels[level], tile, &tile_totals),
+    );
+    match read {
+        Ok(last) => Ok(Some(last)),
+        Err(StateError::Version(_)) => {
+            let state = decode_state::<T>(states, row, layout)?;
+            for (totals, window) in totals.iter_mut().zip(T::WINDOWS) {
+                *totals = state.totals(&layout.levels, window, t);
+            }
+            Ok(state.last())
+        }
+        Err(error) => Err(state_error(error, row)),
+    }
 }
 
 /// `batch` of the contract.
@@ -186,41 +238,73 @@ fn answer_queries<T: Aggregate>(
     queries: &QueryFrame<'_, T>,
     outputs: &mut Outputs<'_, T>,
 ) -> Result<(), AggregateError> {
-    let mut totals = Vec::with_capacity(T::WINDOWS.len());
+    let (mut slide, mut sights) = (Slide::new(), Vec::new());
     let (mut row, mut first_event) = (0, 0);
     for index in 0..states.rows() {
         let event_count = (first_event..events.rows)
             .take_while(|event| events.state(*event) == index)
             .count();
-        let mut state = decode_state::<T>(states.column(0), index, layout)?;
-        let mut seen = 0;
+        let of_entity = EntityEvents {
+            frame: events,
+            first: first_event,
+        };
+        first_event += event_count;
+        let state = decode_state::<T>(states.column(0), index, layout)?;
+        let first_row = row;
+        sights.clear();
+        let (mut seen, mut last) = (0, state.last());
         while row < queries.rows && queries.state(row) == index {
-            let visible = queries.visible(row);
+            let (visible, t) = (queries.visible(row), queries.time(row));
             if visible < seen || visible > event_count {
                 return Err(AggregateError::Frame(format!(
                     "query {row} sees {visible} events after one that sees {seen}, of {event_count}"
                 )));
             }
             for event in seen..visible {
-                let event = first_event + event;
-                state.add(&layout.levels, events.time(event), &events.event(event));
+                last = last.max(Some(Timestamp::from_micros(of_entity.time(event))));
             }
-            if visible > seen {
-                state.evict(&layout.levels);
-                seen = visible;
-            }
-            let t = queries.time(row);
-            if state.last() >= Some(t) {
+            seen = visible;
+            if last >= Some(t) {
                 return Err(AggregateError::QueryBeforeState(row));
             }
-            totals.clear();
-            totals.extend(T::WINDOWS.iter().map(|window| state.totals(&layout.levels, window, t)));
-            outputs.push(&totals, &queries.input(row));
+            sights.push(Sight {
+                time: t.as_micros(),
+                visible,
+            });
             row += 1;
         }
-        first_event += event_count;
+        slide.run(
+            &layout.levels,
+            T::WINDOWS,
+            &state,
+            &of_entity,
+            &sights,
+            |window, query, totals| {
+                let row = first_row + query;
+                outputs.push(window, totals, &queries.input(row), queries.time(row));
+            },
+        );
     }
     Ok(())
+}
+
+/// The events of one entity in a frame.
+struct EntityEvents<'a, 'b, T: Aggregate> {
+    frame: &'b EventFrame<'a, T>,
+    first: usize,
+}
+
+impl<T: Aggregate> Events<T::Totals> for EntityEvents<'_, '_, T> {
+    #[inline]
+    fn time(&self, event: usize) -> i64 {
+        self.frame.time(self.first + event).as_micros()
+    }
+
+    #[inline]
+    fn add(&self, event: usize, totals: &mut T::Totals) {
+        let event = self.first + event;
+        totals.add(self.frame.time(event), &self.frame.event(event));
+    }
 }
 
 /// What the bytes of a state depend on.
@@ -231,10 +315,26 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub fn of<T: Aggregate>() -> Self {
+        const {
+            assert!(T::WINDOWS.len() <= MAX_WINDOWS, "an aggregate has at most 64 windows");
+        }
         let levels = levels(T::WINDOWS);
         let version = state_version::<T::Totals>(&levels);
         Self { levels, version }
     }
+}
+
+/// The versions of states that can be read, its own first.
+pub(crate) fn readable_versions<T: Aggregate>() -> Vec<u32> {
+    let own = Layout::of::<T>().version;
+    let mut versions = vec![own];
+    versions.extend(
+        T::READS
+            .iter()
+            .map(ReadableState::version)
+            .filter(|version| *version != own),
+    );
+    versions
 }
 
 fn states_frame(words: &[u64]) -> Result<Frame<'_>, AggregateError> {
@@ -249,7 +349,17 @@ fn decode_state<T: Aggregate>(
     if !states.is_present(row) {
         return Ok(State::new(&layout.levels));
     }
-    State::decode(states.bytes(row), layout.version, &layout.levels).map_err(|error| state_error(error, row))
+    let bytes = states.bytes(row);
+    let read = match State::decode(bytes, layout.version, &layout.levels) {
+        Err(StateError::Version(version)) => {
+            let readable = T::READS.iter().find(|readable| readable.version() == version);
+            readable.map_or(Err(StateError::Version(version)), |readable| {
+                readable.decode(bytes, &layout.levels)
+            })
+        }
+        read => read,
+    };
+    read.map_err(|error| state_error(error, row))
 }
 
 fn state_error(error: StateError, row: usize) -> AggregateError {
@@ -259,14 +369,29 @@ fn state_error(error: StateError, row: usize) -> AggregateError {
     }
 }
 
-fn push_state<A: Accumulators>(mut state: State<A>, layout: &Layout, bytes: &mut Vec<u8>, states: &mut Column) {
+fn push_state<A: Accumulators>(
+    mut state: State<A>,
+    row: usize,
+    layout: &Layout,
+    bytes: &mut Vec<u8>,
+    states: &mut Column,
+) -> Result<(), AggregateError> {
     let Some(last) = state.last() else {
-        return states.push_null();
+        states.push_null();
+        return Ok(());
     };
     state.evict(&layout.levels);
     bytes.clear();
     state.encode(layout.version, last, bytes);
+    if bytes.len() > MAX_STATE_BYTES {
+        return Err(AggregateError::Frame(format!(
+            "states: the state in row {row} would have {} bytes, more than {MAX_STATE_BYTES}: a window with an exact tail \
+             keeps every event time, give it a hop",
+            bytes.len()
+        )));
+    }
     states.push_bytes(bytes);
+    Ok(())
 }
 
 fn encode_columns(columns: &[&Column], rows: usize, out: &mut Vec<u64>) -> Result<(), AggregateError> {
@@ -396,13 +521,15 @@ fn write_outputs<T: Aggregate>(
         .flat_map(|_| T::Output::COLUMNS.iter().map(|c| (c.column_type, c.nullable)));
     let mut result = Ok(());
     out.write(columns, rows, |mut slots| {
+        let windows = T::WINDOWS.iter().map(|_| (T::Output::writers(&mut slots), 0));
         let mut outputs = Outputs::<T> {
-            windows: T::WINDOWS.iter().map(|_| T::Output::writers(&mut slots)).collect(),
-            row: 0,
+            windows: windows.collect(),
         };
         result = answer(&mut outputs);
-        if !outputs.row.is_multiple_of(BLOCK_ROWS) {
-            outputs.end_block();
+        for (writers, rows) in &mut outputs.windows {
+            if !rows.is_multiple_of(BLOCK_ROWS) {
+                T::Output::end_block(writers, *rows / BLOCK_ROWS);
+            }
         }
     })
     .map_err(|error| AggregateError::Frame(error.to_string()))?;
@@ -410,27 +537,24 @@ fn write_outputs<T: Aggregate>(
 }
 
 struct Outputs<'w, T: Aggregate> {
-    windows: Vec<<T::Output as Output>::Writers<'w>>,
-    /// The row to write next.
-    row: usize,
+    /// The writers of each window and the row to write next.
+    windows: Vec<(<T::Output as Output>::Writers<'w>, usize)>,
 }
 
 impl<T: Aggregate> Outputs<'_, T> {
-    /// Appends the outputs of a query whose windows have these totals.
-    fn push(&mut self, totals: &[T::Totals], input: &T::Input<'_>) {
-        for (writers, totals) in self.windows.iter_mut().zip(totals) {
-            T::read(totals, input).write(writers, self.row);
+    /// Appends the outputs of a window of a query. Those of one window come in the order of the queries.
+    #[inline]
+    fn push(&mut self, window: usize, totals: &T::Totals, input: &T::Input<'_>, time: Timestamp) {
+        let query = Query {
+            time,
+            window: T::WINDOWS[window],
+        };
+        let (writers, row) = &mut self.windows[window];
+        T::read(totals, input, &query).write(writers, *row);
+        *row += 1;
+        if row.is_multiple_of(BLOCK_ROWS) {
+            T::Output::end_block(writers, *row / BLOCK_ROWS - 1);
         }
-        self.row += 1;
-        if self.row.is_multiple_of(BLOCK_ROWS) {
-            self.end_block();
-        }
-    }
-
-    /// Ends the block of the row written last.
-    fn end_block(&mut self) {
-        let block = (self.row - 1) / BLOCK_ROWS;
-        self.windows.iter_mut().for_each(|w| T::Output::end_block(w, block));
     }
 }
 

@@ -14,6 +14,7 @@ use unskew_frame::ColumnType;
 
 use crate::aggregate::{
     Aggregate, AggregateError, Layout, batch_frame, fold_frame, merge_frame, output_columns, read_frame,
+    readable_versions,
 };
 use crate::column::{ColumnMeta, Input, Output};
 use crate::row::{FrameBuffer, RowTransform, apply_frame};
@@ -204,4 +205,8 @@ pub fn aggregate_outputs<T: Aggregate>() -> Vec<Described> {
 
 pub fn state_version<T: Aggregate>() -> u32 {
     Layout::of::<T>().version
+}
+
+pub fn readable_state_versions<T: Aggregate>() -> Vec<u32> {
+    readable_versions::<T>()
 }

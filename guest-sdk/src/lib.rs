@@ -75,6 +75,9 @@
 //! }
 //! ```
 //!
+//! The laws that every accumulator keeps, how windows and states are bounded, and what the batch form costs are in
+//! docs/aggregates.md. Check those of your own with [`aggregator_laws!`].
+//!
 //! # What a transform cannot do
 //! It imports nothing: no clock, no random numbers, no files, no environment. Time is an input. It keeps nothing between
 //! calls. A panic ends the call and the host serves the declared fallback.
@@ -93,18 +96,23 @@ mod column;
 pub mod component;
 mod hash;
 mod module;
+mod reads;
 mod row;
+mod slide;
 mod state;
 pub mod testing;
 mod timestamp;
 mod value;
 mod window;
 
-pub use aggregate::{Accumulators, Aggregate, AggregateError};
+#[doc(hidden)]
+pub use aggregate::push_field_layout;
+pub use aggregate::{Accumulators, Aggregate, AggregateError, Query};
 pub use column::{ColumnMeta, Flag, Input, InputValue, MaybeMissing, Output, OutputValue};
 pub use hash::{hash_i64, hash_pair_i64};
 pub use libm as math;
 pub use module::ModuleMeta;
+pub use reads::{PreviousState, ReadableState};
 #[doc(hidden)]
 pub use row::{FrameBuffer, apply_frame, apply_rows};
 pub use row::{RowError, RowTransform};

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
-use crate::aggregate::Accumulators;
+use crate::accumulate::Accumulator;
 use crate::window::WindowMeta;
 
 /// The version of the layout below, part of every [`state_version`].
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// The state of one entity: its events, summed up in tiles as wide as the windows' hops.
 ///
@@ -37,6 +37,11 @@ pub(crate) struct Level {
 }
 
 impl Level {
+    /// Whether every tile that `other` needs is here, too.
+    pub const fn covers(&self, other: &Self) -> bool {
+        self.tile_us == other.tile_us && self.longest.length_us >= other.longest.length_us
+    }
+
     /// The first tile that a query after the event at `last` can see.
     const fn first_tile(&self, last: i64) -> i64 {
         self.longest.first_tile(last.saturating_add(1))
@@ -45,8 +50,9 @@ impl Level {
 
 /// A number that changes with anything that the bytes of a state depend on, so that no state is read as another's: the
 /// layout, the accumulators and the widths and reaches of the tiles.
-pub(crate) fn state_version<A: Accumulators>(levels: &[Level]) -> u32 {
-    let mut words = format!("{LAYOUT_VERSION};{}", A::LAYOUT);
+pub(crate) fn state_version<A: Accumulator>(levels: &[Level]) -> u32 {
+    let mut words = format!("{LAYOUT_VERSION};");
+    A::layout(&mut words);
     for level in levels {
         words += &format!(";{}/{}", level.longest.length_us, level.tile_us);
     }
@@ -70,7 +76,7 @@ pub(crate) fn levels(windows: &[WindowMeta]) -> Vec<Level> {
     levels
 }
 
-impl<A: Accumulators> State<A> {
+impl<A: Accumulator> State<A> {
     pub fn new(levels: &[Level]) -> Self {
         Self {
             last: None,
@@ -78,13 +84,44 @@ impl<A: Accumulators> State<A> {
         }
     }
 
-    /// Adds an event. Call [`evict`](Self::evict) after the last.
-    pub fn add(&mut self, levels: &[Level], time: Timestamp, event: &A::Event<'_>) {
-        self.last = self.last.max(Some(time));
+    /// Adds an event: `add` puts it into a tile. Call [`evict`](Self::evict) after the last.
+    pub fn add(&mut self, levels: &[Level], time: Timestamp, add: impl Fn(&mut A)) {
+        let last = self.last.map_or(time, |last| last.max(time));
+        self.last = Some(last);
         for (level, tiles) in levels.iter().zip(&mut self.levels) {
             let tile = time.as_micros().div_euclid(level.tile_us);
-            tiles.entry(tile).or_default().add(time, event);
+            // What no query can see is not kept only to be evicted.
+            if tile >= level.first_tile(last.as_micros()) {
+                add(tiles.entry(tile).or_default());
+            }
         }
+    }
+
+    /// The state as one of other accumulators and of levels that these cover.
+    pub fn convert<B: Accumulator + From<A>>(self, levels: &[Level], to: &[Level]) -> State<B> {
+        let mut from: Vec<(&Level, Option<BTreeMap<i64, A>>)> =
+            levels.iter().zip(self.levels.into_iter().map(Some)).collect();
+        let tiles = to.iter().map(|level| {
+            let covering = from.iter_mut().find(|(covering, _)| covering.covers(level));
+            let tiles = covering.and_then(|(_, tiles)| tiles.take()).unwrap_or_default();
+            tiles
+                .into_iter()
+                .map(|(tile, totals)| (tile, B::from(totals)))
+                .collect()
+        });
+        let mut converted = State {
+            last: self.last,
+            levels: tiles.collect(),
+        };
+        converted.evict(to);
+        converted
+    }
+
+    /// The tiles of the level of `window`, in the order of time.
+    pub fn tiles(&self, levels: &[Level], window: &WindowMeta) -> impl Iterator<Item = (i64, &A)> {
+        let index = levels.iter().position(|level| level.tile_us == window.tile_us());
+        let tiles = index.and_then(|index| self.levels.get(index)).into_iter().flatten();
+        tiles.map(|(tile, totals)| (*tile, totals))
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -109,14 +146,8 @@ impl<A: Accumulators> State<A> {
 
     /// The totals of `window` at `t`, which is later than every event here.
     pub fn totals(&self, levels: &[Level], window: &WindowMeta, t: Timestamp) -> A {
-        let mut totals = A::default();
-        let Some(index) = levels.iter().position(|level| level.tile_us == window.tile_us()) else {
-            return totals;
-        };
-        for tile in self.levels[index]
-            .range(window.first_tile(t.as_micros())..)
-            .map(|(_, tile)| tile)
-        {
+        let (mut totals, first) = (A::default(), window.first_tile(t.as_micros()));
+        for (_, tile) in self.tiles(levels, window).filter(|(tile, _)| *tile >= first) {
             totals.merge(tile);
         }
         totals
@@ -157,7 +188,7 @@ impl<A: Accumulators> State<A> {
 
 /// Calls `f(level, tile, totals)` for every tile in `bytes` and gives the time of the last event: reading a state needs no
 /// more than this.
-pub(crate) fn for_each_tile<A: Accumulators>(
+pub(crate) fn for_each_tile<A: Accumulator>(
     bytes: &[u8],
     version: u32,
     levels: &[Level],

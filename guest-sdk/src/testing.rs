@@ -30,11 +30,86 @@
 //! assert_eq!(outputs[0].value(1), Value::Null);
 //! ```
 
+mod aggregate_laws;
+mod laws;
+mod random;
+
+pub use aggregate_laws::check_aggregate_laws;
+pub use laws::{LAW_CASES, check_accumulator_laws};
+pub use random::Random;
+
 use unskew_frame::{Column, ColumnType, Frame, encode};
 
-use crate::aggregate::{Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame};
+use crate::aggregate::{
+    Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame, readable_versions,
+};
 use crate::column::Output;
 use crate::row::{FrameBuffer, RowError, RowTransform, apply_frame};
+
+/// Makes tests that check the laws of accumulators of your own on ten thousand random cases each, to the bit: see
+/// [`check_accumulator_laws`](crate::testing::check_accumulator_laws). The expression behind `|random|` makes a value.
+///
+/// Of an aggregate, which is named alone, it checks the laws of its states and windows: see
+/// [`check_aggregate_laws`](crate::testing::check_aggregate_laws).
+///
+/// ```
+/// use unskew_guest::accumulate::{Accumulate, Accumulator};
+/// use unskew_guest::{StateError, StateReader, Timestamp, aggregator_laws};
+///
+/// /// Which of 64 categories there were.
+/// #[derive(Clone, Debug, Default, PartialEq)]
+/// pub struct Categories(u64);
+///
+/// impl Accumulator for Categories {
+///     fn layout(text: &mut String) {
+///         text.push_str("categories");
+///     }
+///
+///     fn merge(&mut self, other: &Self) {
+///         self.0 |= other.0;
+///     }
+///
+///     fn encode(&self, bytes: &mut Vec<u8>) {
+///         bytes.extend_from_slice(&self.0.to_le_bytes());
+///     }
+///
+///     fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError> {
+///         reader.array().map(u64::from_le_bytes).map(Self)
+///     }
+/// }
+///
+/// impl Accumulate<i64> for Categories {
+///     fn add(&mut self, _: Timestamp, category: i64) {
+///         self.0 |= 1 << category.rem_euclid(64);
+///     }
+/// }
+///
+/// aggregator_laws! {
+///     categories: Categories, |random| random.i64();
+/// }
+/// ```
+#[macro_export]
+macro_rules! aggregator_laws {
+    ($($name:ident: $accumulator:ty, |$random:ident| $value:expr;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::testing::check_accumulator_laws::<$accumulator, _>(
+                    $crate::testing::LAW_CASES,
+                    |$random: &mut $crate::testing::Random| $value,
+                );
+            }
+        )+
+    };
+    ($($name:ident: $aggregate:ty;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::testing::check_aggregate_laws::<$aggregate>($crate::testing::LAW_CASES);
+            }
+        )+
+    };
+}
 
 /// Applies `T` to `rows` rows of these inputs.
 ///
@@ -98,6 +173,11 @@ pub fn batch<T: Aggregate>(
 /// The names of the outputs of all windows, in order.
 pub fn output_names<T: Aggregate>() -> Vec<String> {
     output_columns::<T>().map(|(name, _)| name).collect()
+}
+
+/// The versions of states that `T` reads, the one that it writes first.
+pub fn state_versions<T: Aggregate>() -> Vec<u32> {
+    readable_versions::<T>()
 }
 
 /// Columns as many rows long as the first that is not a scalar.

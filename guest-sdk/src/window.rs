@@ -15,6 +15,20 @@ impl WindowMeta {
         if self.hop_us == 0 { 1 } else { self.hop_us }
     }
 
+    /// The most tiles that a state holds for the window; none for an exact tail, which holds one for each time of an event.
+    pub const fn max_tiles(&self) -> Option<u64> {
+        if self.hop_us == 0 {
+            return None;
+        }
+        // Those that the length covers, the one that the tail is moved back in, and the one of the head.
+        Some((self.length_us / self.hop_us) as u64 + 2)
+    }
+
+    /// The first instant in the window of a query at `t`.
+    pub const fn tail(&self, t: i64) -> i64 {
+        self.first_tile(t).saturating_mul(self.tile_us())
+    }
+
     /// The number of the first tile in the window of a query at `t`.
     pub(crate) const fn first_tile(&self, t: i64) -> i64 {
         t.saturating_sub(self.length_us).div_euclid(self.tile_us())

@@ -51,7 +51,7 @@ fn read(path: &str) -> String {
 }
 
 fn is_test(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/")
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.contains("/benches/") || path.starts_with("tests/")
 }
 
 /// The text without comments and string literals, so that words in them are no code.

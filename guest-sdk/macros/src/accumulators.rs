@@ -3,7 +3,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 
-use syn::{DeriveInput, Error, Field, Ident, Result, Token, Type};
+use syn::{BinOp, DeriveInput, Error, Expr, Field, Ident, Result, Token, Type, UnOp};
 
 use crate::columns::named_fields;
 
@@ -19,40 +19,32 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
     let event = event(item)?;
     let idents: Vec<&Option<Ident>> = fields.iter().map(|field| &field.ident).collect();
     let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
+    let event_lifetime = crate::export::static_lifetimes(&event);
+    let layouts = fields
+        .iter()
+        .map(|field| layout(field, &event_lifetime))
+        .collect::<Result<Vec<_>>>()?;
     let decodes = types
         .iter()
         .map(|ty| quote_spanned!(ty.span()=> <#ty as ::unskew_guest::accumulate::Accumulator>::decode(reader)?));
     let adds = fields.iter().map(add).collect::<Result<Vec<_>>>()?;
-    let layout: String = fields
-        .iter()
-        .map(|field| {
-            let attributes: String = field
-                .attrs
-                .iter()
-                .filter(|attribute| attribute.path().is_ident("accumulate"))
-                .map(|attribute| attribute.to_token_stream().to_string())
-                .collect();
-            format!(
-                "{attributes}{}:{};",
-                field.ident.to_token_stream(),
-                field.ty.to_token_stream()
-            )
-        })
-        .collect();
-    // How tokens are spaced is the compiler's choice and must not change the version of the state.
-    let layout: String = layout.split_whitespace().collect();
     Ok(quote! {
         impl ::unskew_guest::Accumulators for #name {
             type Event<'unskew> = #event;
-
-            const LAYOUT: &'static str = #layout;
 
             #[inline]
             #[allow(unused_variables)]
             fn add(&mut self, time: ::unskew_guest::Timestamp, event: &Self::Event<'_>) {
                 #(#adds)*
             }
+        }
 
+        impl ::unskew_guest::accumulate::Accumulator for #name {
+            fn layout(text: &mut ::std::string::String) {
+                #(#layouts)*
+            }
+
+            #[inline]
             fn merge(&mut self, other: &Self) {
                 #(::unskew_guest::accumulate::Accumulator::merge(&mut self.#idents, &other.#idents);)*
             }
@@ -86,11 +78,37 @@ fn event(item: &DeriveInput) -> Result<Type> {
     Ok(event)
 }
 
+/// The field's part of the state's version.
+fn layout(field: &Field, event: &Type) -> Result<TokenStream> {
+    let accumulate = accumulate(field)?;
+    let attributes: String = field
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("accumulate"))
+        .map(|attribute| attribute.to_token_stream().to_string())
+        .collect();
+    // How tokens are spaced is the compiler's choice and must not change the version of the state.
+    let words: String = attributes.split_whitespace().collect();
+    let words = format!("{words}{}", field.ident.to_token_stream());
+    let mut names: Vec<String> = accumulate.columns.iter().map(ToString::to_string).collect();
+    if let Some(when) = &accumulate.when {
+        when.for_each_column(&mut |column| names.push(column.to_string()));
+    }
+    let ty = &field.ty;
+    Ok(quote! {
+        ::unskew_guest::push_field_layout(
+            text, #words, <#event as ::unskew_guest::Input<'static>>::COLUMNS, &[#(#names),*],
+        );
+        <#ty as ::unskew_guest::accumulate::Accumulator>::layout(text);
+        text.push(';');
+    })
+}
+
 /// `#[accumulate(price, when = won)]`.
 #[derive(Default)]
 struct Accumulate {
-    column: Option<Ident>,
-    when: Option<Ident>,
+    columns: Vec<Ident>,
+    when: Option<When>,
 }
 
 impl Parse for Accumulate {
@@ -100,13 +118,13 @@ impl Parse for Accumulate {
             let ident: Ident = input.parse()?;
             if ident == "when" && input.peek(Token![=]) {
                 input.parse::<Token![=]>()?;
-                accumulate.when = Some(input.parse()?);
-            } else if accumulate.column.is_none() {
-                accumulate.column = Some(ident);
+                accumulate.when = Some(When::of(input.parse()?)?);
+            } else if accumulate.columns.len() < 2 {
+                accumulate.columns.push(ident);
             } else {
                 return Err(Error::new(
                     ident.span(),
-                    "an accumulator takes one column: #[accumulate(price, when = won)]",
+                    "an accumulator takes one column or two: #[accumulate(price, when = won)]",
                 ));
             }
             if !input.is_empty() {
@@ -117,15 +135,84 @@ impl Parse for Accumulate {
     }
 }
 
+fn accumulate(field: &Field) -> Result<Accumulate> {
+    let mut attributes = field.attrs.iter();
+    let attribute = attributes.find(|attribute| attribute.path().is_ident("accumulate"));
+    match attribute {
+        Some(attribute) if !matches!(attribute.meta, syn::Meta::Path(_)) => attribute.parse_args(),
+        _ => Ok(Accumulate::default()),
+    }
+}
+
+/// Which events an accumulator takes.
+enum When {
+    Flag(Ident),
+    NotFlag(Ident),
+    Comparison(Ident, BinOp, Box<Expr>),
+    Both(Box<Self>, BinOp, Box<Self>),
+}
+
+impl When {
+    fn of(expr: Expr) -> Result<Self> {
+        match expr {
+            Expr::Paren(paren) => Self::of(*paren.expr),
+            Expr::Path(_) => Ok(Self::Flag(column(&expr)?)),
+            Expr::Unary(not) if matches!(not.op, UnOp::Not(_)) => Ok(Self::NotFlag(column(&not.expr)?)),
+            Expr::Binary(binary) => match binary.op {
+                BinOp::And(_) | BinOp::Or(_) => Ok(Self::Both(
+                    Box::new(Self::of(*binary.left)?),
+                    binary.op,
+                    Box::new(Self::of(*binary.right)?),
+                )),
+                BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_) => {
+                    Ok(Self::Comparison(column(&binary.left)?, binary.op, binary.right))
+                }
+                op => Err(Error::new_spanned(op, WHEN)),
+            },
+            other => Err(Error::new_spanned(other, WHEN)),
+        }
+    }
+
+    fn for_each_column(&self, f: &mut impl FnMut(&Ident)) {
+        match self {
+            Self::Flag(column) | Self::NotFlag(column) | Self::Comparison(column, ..) => f(column),
+            Self::Both(left, _, right) => {
+                left.for_each_column(f);
+                right.for_each_column(f);
+            }
+        }
+    }
+
+    fn condition(&self) -> TokenStream {
+        match self {
+            Self::Flag(column) => quote_spanned!(column.span()=> ::unskew_guest::Flag::is_set(&event.#column)),
+            Self::NotFlag(column) => {
+                quote_spanned!(column.span()=> ::unskew_guest::MaybeMissing::present(event.#column) == Some(false))
+            }
+            Self::Comparison(column, op, constant) => quote_spanned! {column.span()=>
+                ::unskew_guest::MaybeMissing::present(event.#column).is_some_and(|value| value #op #constant)
+            },
+            Self::Both(left, op, right) => {
+                let (left, right) = (left.condition(), right.condition());
+                quote!((#left) #op (#right))
+            }
+        }
+    }
+}
+
+const WHEN: &str = "a filter is a flag, `!flag`, or a comparison of a column with a constant, and these joined with && and ||: \
+                    when = won && kind == \"click\"";
+
+fn column(expr: &Expr) -> Result<Ident> {
+    match expr {
+        Expr::Path(path) => path.path.get_ident().cloned(),
+        _ => None,
+    }
+    .ok_or_else(|| Error::new_spanned(expr, WHEN))
+}
+
 fn add(field: &Field) -> Result<TokenStream> {
-    let attribute = field
-        .attrs
-        .iter()
-        .find(|attribute| attribute.path().is_ident("accumulate"));
-    let accumulate = match attribute {
-        Some(attribute) => attribute.parse_args()?,
-        None => Accumulate::default(),
-    };
+    let accumulate = accumulate(field)?;
     let ident = &field.ident;
     // Spans are those of what the author wrote, for the compiler to point at.
     let take = |value: TokenStream| {
@@ -133,23 +220,32 @@ fn add(field: &Field) -> Result<TokenStream> {
             ::unskew_guest::accumulate::Taken(time, #value).into_accumulator(&mut self.#ident);
         }
     };
-    let mut add = match &accumulate.column {
-        None => take(quote!(())),
-        Some(column) => {
-            let (take, present) = (
-                take(quote!(value)),
-                quote_spanned! {column.span()=>
-                    ::unskew_guest::MaybeMissing::present(event.#column)
-                },
-            );
+    let present = |column: &Ident| {
+        quote_spanned! {column.span()=>
+            ::unskew_guest::MaybeMissing::present(event.#column)
+        }
+    };
+    let mut add = match &accumulate.columns[..] {
+        [column] => {
+            let (take, present) = (take(quote!(value)), present(column));
             quote! {
                 if let ::core::option::Option::Some(value) = #present { #take }
             }
         }
+        [first, second] => {
+            let take = take(quote!((first, second)));
+            let (first, second) = (present(first), present(second));
+            quote! {
+                if let (::core::option::Option::Some(first), ::core::option::Option::Some(second)) = (#first, #second) {
+                    #take
+                }
+            }
+        }
+        _ => take(quote!(())),
     };
     if let Some(when) = &accumulate.when {
-        let is_set = quote_spanned!(when.span()=> ::unskew_guest::Flag::is_set(&event.#when));
-        add = quote!(if #is_set { #add });
+        let condition = when.condition();
+        add = quote!(if #condition { #add });
     }
     Ok(add)
 }

@@ -1,6 +1,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Error, FnArg, Ident, ItemFn, Lifetime, LitStr, Result, ReturnType, Token, Type, bracketed};
 
@@ -9,11 +10,12 @@ use crate::columns::doc;
 /// The contract, which every component carries.
 const WIT: &str = include_str!("../wit/transform.wit");
 
-/// `owner = "…", windows = ["…", "…"]`.
+/// `owner = "…", windows = ["…", "…"], reads = [Before]`.
 #[derive(Default)]
 pub struct Arguments {
     owner: Option<LitStr>,
     windows: Option<Vec<LitStr>>,
+    reads: Vec<Type>,
 }
 
 impl Parse for Arguments {
@@ -29,10 +31,15 @@ impl Parse for Arguments {
                 bracketed!(list in input);
                 let windows = list.parse_terminated(<LitStr as Parse>::parse, Token![,])?;
                 arguments.windows = Some(windows.into_iter().collect());
+            } else if name == "reads" {
+                let list;
+                bracketed!(list in input);
+                let reads = list.parse_terminated(<Type as Parse>::parse, Token![,])?;
+                arguments.reads = reads.into_iter().collect();
             } else {
                 return Err(Error::new(
                     name.span(),
-                    "the arguments are `owner` and, for an aggregate, `windows`",
+                    "the arguments are `owner` and, for an aggregate, `windows` and `reads`",
                 ));
             }
             if !input.is_empty() {
@@ -44,7 +51,7 @@ impl Parse for Arguments {
 }
 
 pub fn row_transform(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
-    if arguments.windows.is_some() {
+    if arguments.windows.is_some() || !arguments.reads.is_empty() {
         return Err(Error::new(
             Span::call_site(),
             "a row transform has no windows: use #[aggregate]",
@@ -90,10 +97,19 @@ pub fn row_transform(arguments: &Arguments, function: &ItemFn) -> Result<TokenSt
 pub fn aggregate(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
     const SHAPE: &str = "an aggregate reads totals: fn ctr_history(totals: &Totals, prior: &Prior) -> Ctr";
     let signature = Signature::of(function, SHAPE)?;
-    let [Type::Reference(totals), Type::Reference(input)] = &signature.inputs[..] else {
-        return Err(Error::new_spanned(&function.sig, SHAPE));
+    let (totals, input, query) = match &signature.inputs[..] {
+        [Type::Reference(totals), Type::Reference(input)] => (&totals.elem, &input.elem, None),
+        [
+            Type::Reference(totals),
+            Type::Reference(input),
+            query @ Type::Reference(_),
+        ] => (&totals.elem, &input.elem, Some(query)),
+        _ => return Err(Error::new_spanned(&function.sig, SHAPE)),
     };
-    let (totals, input) = (&totals.elem, &input.elem);
+    let query = query.map(|query| quote_spanned!(query.span()=> query));
+    let reads = arguments.reads.iter().map(
+        |previous| quote_spanned!(previous.span()=> ::unskew_guest::ReadableState::of::<#previous>(Self::WINDOWS)),
+    );
     let windows = match arguments.windows.as_deref() {
         None | Some([]) => {
             return Err(Error::new(
@@ -120,7 +136,7 @@ pub fn aggregate(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream
                 })
                 .collect(),
             state_version: component::state_version::<super::#name>(),
-            readable_state_versions: ::std::vec![component::state_version::<super::#name>()],
+            readable_state_versions: component::readable_state_versions::<super::#name>(),
         })
     };
     let functions = ["fold", "merge", "read", "batch"];
@@ -138,10 +154,16 @@ pub fn aggregate(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream
             const MODULE: ::unskew_guest::ModuleMeta = #module;
             const WINDOWS: &'static [::unskew_guest::WindowMeta] =
                 &::unskew_guest::distinct_windows([#(#windows),*]);
+            const READS: &'static [::unskew_guest::ReadableState<Self::Totals>] = &[#(#reads),*];
 
             #[inline]
-            fn read(totals: &Self::Totals, input: &Self::Input<'_>) -> Self::Output {
-                #ident(totals, input)
+            #[allow(unused_variables)]
+            fn read(
+                totals: &Self::Totals,
+                input: &Self::Input<'_>,
+                query: &::unskew_guest::Query,
+            ) -> Self::Output {
+                #ident(totals, input, #query)
             }
         }
 
@@ -161,6 +183,19 @@ pub fn name_lifetimes(ty: &mut Type) {
         }
     }
     Name.visit_type_mut(ty);
+}
+
+/// The type with every lifetime the longest.
+pub fn static_lifetimes(ty: &Type) -> Type {
+    struct Static;
+    impl VisitMut for Static {
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            *lifetime = Lifetime::new("'static", lifetime.span());
+        }
+    }
+    let mut ty = ty.clone();
+    Static.visit_type_mut(&mut ty);
+    ty
 }
 
 struct Signature {

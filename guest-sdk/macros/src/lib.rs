@@ -21,8 +21,11 @@ pub fn derive_output(item: TokenStream) -> TokenStream {
 /// Makes a struct of accumulators the state of an aggregate.
 ///
 /// `#[event(Impression)]` on the struct names the event. On a field, `#[accumulate(price)]` takes the event's `price`,
-/// `#[accumulate(price, when = won)]` only of events whose `won` is true, `#[accumulate(when = won)]` counts those. Missing
-/// values are not accumulated.
+/// `#[accumulate(spend, clicks)]` both as a pair, `#[accumulate(price, when = won)]` only of events whose `won` is true,
+/// `#[accumulate(when = won)]` counts those. Events in which a value is missing are not accumulated.
+///
+/// A filter is a flag, `!flag`, or a comparison of a column with a constant, `kind == "click"` or `price > 0.0`, and these joined
+/// with `&&`, `||` and parentheses. Each of the former is false where its column is missing.
 #[proc_macro_derive(Accumulators, attributes(event, accumulate))]
 pub fn derive_accumulators(item: TokenStream) -> TokenStream {
     expand(syn::parse(item).and_then(|item| accumulators::accumulators(&item)))
@@ -44,8 +47,11 @@ pub fn row_transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function from the totals of a window to outputs the aggregate of its crate.
 ///
 /// `#[aggregate(owner = "…", windows = ["1h/5m", "7d/1h"])]` on `fn ctr_history(totals: &Totals, prior: &Prior) -> Ctr`.
-/// The function is called once per window; output `ctr` of window `1h` is the feature `ctr_1h`. A type `CtrHistory` stands
-/// for the aggregate in `unskew_guest::testing`.
+/// The function is called once per window; output `ctr` of window `1h` is the feature `ctr_1h`. A third parameter, `query:
+/// &Query`, has the time of the query and the window. A type `CtrHistory` stands for the aggregate in `unskew_guest::testing`.
+///
+/// `reads = [Before]` names the states of before that are still read: types with `unskew_guest::PreviousState`. Without it a
+/// change of the totals or the windows calls for a rebuild from the events.
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(

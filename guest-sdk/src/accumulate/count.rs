@@ -14,6 +14,11 @@ impl Count {
 }
 
 impl Accumulator for Count {
+    fn layout(text: &mut String) {
+        text.push_str("count");
+    }
+
+    #[inline]
     fn merge(&mut self, other: &Self) {
         self.0 = self.0.saturating_add(other.0);
     }

@@ -1,9 +1,10 @@
+use super::ranked::{decode_ranked, encode_ranked};
 use super::{Accumulate, Accumulator, Ranked};
 use crate::Timestamp;
 use crate::state::{StateError, StateReader};
 
 macro_rules! extremum {
-    ($name:ident, $best:path, $doc:literal) => {
+    ($name:ident, $layout:literal, $best:path, $doc:literal) => {
         #[doc = $doc]
         #[derive(Clone, Copy, Debug)]
         pub struct $name<T>(Option<T>);
@@ -14,6 +15,7 @@ macro_rules! extremum {
                 self.0
             }
 
+            #[inline]
             fn take(&mut self, value: T) {
                 let rank = self
                     .0
@@ -36,6 +38,12 @@ macro_rules! extremum {
         }
 
         impl<T: Ranked> Accumulator for $name<T> {
+            fn layout(text: &mut String) {
+                text.push_str($layout);
+                text.push_str(T::NAME);
+            }
+
+            #[inline]
             fn merge(&mut self, other: &Self) {
                 if let Some(value) = other.0 {
                     self.take(value);
@@ -62,28 +70,13 @@ macro_rules! extremum {
 
 extremum!(
     Min,
+    "min ",
     core::cmp::min,
     "The least value. For floats in the total order of IEEE 754."
 );
 extremum!(
     Max,
+    "max ",
     core::cmp::max,
     "The greatest value. For floats in the total order of IEEE 754, in which NaN is above all."
 );
-
-pub(super) fn encode_ranked<T: Ranked>(value: Option<T>, bytes: &mut Vec<u8>) {
-    bytes.push(u8::from(value.is_some()));
-    if let Some(value) = value {
-        bytes.extend_from_slice(&value.rank().to_le_bytes());
-    }
-}
-
-pub(super) fn decode_ranked<T: Ranked>(reader: &mut StateReader<'_>) -> Result<Option<T>, StateError> {
-    match reader.byte()? {
-        0 => Ok(None),
-        1 => T::from_rank(u64::from_le_bytes(reader.array()?))
-            .map(Some)
-            .ok_or(StateError::Damaged),
-        _ => Err(StateError::Damaged),
-    }
-}

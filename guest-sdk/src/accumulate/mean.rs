@@ -2,7 +2,7 @@ use super::{Accumulate, Accumulator, Count, ExactSum};
 use crate::Timestamp;
 use crate::state::{StateError, StateReader};
 
-/// The mean of the values: their exact sum, rounded to an f64, over their count.
+/// The mean of the values, f64 or i64: their exact sum, rounded to an f64, over their count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mean {
     sum: ExactSum,
@@ -10,7 +10,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// The mean; none without values.
+    /// The mean; none without values. NaN where a value is NaN or infinities of both signs meet.
     pub fn value(&self) -> Option<f64> {
         let count = self.count.value();
         (count > 0).then(|| self.sum.round() / count as f64)
@@ -20,9 +20,19 @@ impl Mean {
     pub fn count(&self) -> i64 {
         self.count.value()
     }
+
+    /// The sum of the values, rounded once.
+    pub fn sum(&self) -> f64 {
+        self.sum.round()
+    }
 }
 
 impl Accumulator for Mean {
+    fn layout(text: &mut String) {
+        text.push_str("mean");
+    }
+
+    #[inline]
     fn merge(&mut self, other: &Self) {
         self.sum.merge(&other.sum);
         self.count.merge(&other.count);
@@ -45,6 +55,14 @@ impl Accumulate<f64> for Mean {
     #[inline]
     fn add(&mut self, time: Timestamp, value: f64) {
         self.sum.add(value);
+        self.count.add(time, ());
+    }
+}
+
+impl Accumulate<i64> for Mean {
+    #[inline]
+    fn add(&mut self, time: Timestamp, value: i64) {
+        self.sum.add_i64(value);
         self.count.add(time, ());
     }
 }

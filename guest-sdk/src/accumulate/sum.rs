@@ -3,7 +3,7 @@ use crate::Timestamp;
 use crate::state::{StateError, StateReader, push_varint, unzigzag, zigzag};
 
 /// A type that can be summed: i64 or f64.
-pub trait Summand: Copy {
+pub trait Summand: Copy + 'static {
     /// What the sum is kept in.
     type Total: Accumulator + core::fmt::Debug;
 }
@@ -21,9 +21,9 @@ impl Summand for f64 {
 pub struct Sum<T: Summand>(T::Total);
 
 impl Sum<i64> {
-    /// The sum, 0 without values; none where it does not fit an i64.
+    /// The sum, 0 without values; none where it does not fit an i64. Sums on the way may pass what fits.
     pub fn value(&self) -> Option<i64> {
-        i64::try_from(self.0.0).ok()
+        self.0.value()
     }
 }
 
@@ -42,6 +42,11 @@ impl<T: Summand> Default for Sum<T> {
 }
 
 impl<T: Summand + PartialEq> Accumulator for Sum<T> {
+    fn layout(text: &mut String) {
+        T::Total::layout(text);
+    }
+
+    #[inline]
     fn merge(&mut self, other: &Self) {
         self.0.merge(&other.0);
     }
@@ -58,7 +63,7 @@ impl<T: Summand + PartialEq> Accumulator for Sum<T> {
 impl Accumulate<i64> for Sum<i64> {
     #[inline]
     fn add(&mut self, _: Timestamp, value: i64) {
-        self.0.merge(&IntegerSum(value.into()));
+        self.0.add(value);
     }
 }
 
@@ -73,7 +78,23 @@ impl Accumulate<f64> for Sum<f64> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IntegerSum(i128);
 
+impl IntegerSum {
+    pub(super) fn value(&self) -> Option<i64> {
+        i64::try_from(self.0).ok()
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, value: i64) {
+        self.0 = self.0.wrapping_add(value.into());
+    }
+}
+
 impl Accumulator for IntegerSum {
+    fn layout(text: &mut String) {
+        text.push_str("integer-sum");
+    }
+
+    #[inline]
     fn merge(&mut self, other: &Self) {
         self.0 = self.0.wrapping_add(other.0);
     }

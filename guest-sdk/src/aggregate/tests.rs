@@ -1,6 +1,7 @@
 //! An aggregate through its frames: [`edges`] as tables, [`twin`] against the raw events, [`refusals`].
 
 mod edges;
+mod reads;
 mod refusals;
 mod twin;
 
@@ -80,7 +81,7 @@ impl Aggregate for MarketPrice {
         window("hop1000long", 3_500, 1_000),
     ];
 
-    fn read(totals: &Totals, input: &Scale) -> Market {
+    fn read(totals: &Totals, input: &Scale, _: &crate::Query) -> Market {
         Market {
             auctions: totals.auctions.value(),
             wins: totals.wins.value(),
@@ -236,11 +237,14 @@ fn outputs_are_named_after_their_windows() {
 /// windows; not with the compiler, the outputs or a window within another of its hop.
 #[test]
 fn the_state_version_is_this() {
-    let layout = "auctions:Count;#[accumulate(when=won)]wins:Count;#[accumulate(price)]spend:Sum<f64>;\
-                  #[accumulate(price,when=won)]price:Mean;#[accumulate(rank)]ranks:Sum<i64>;#[accumulate(rank)]best:Min<i64>;\
-                  #[accumulate(price)]dearest:Max<f64>;#[accumulate(won)]last_won:Last<bool>;";
-    assert_eq!(Totals::LAYOUT, layout);
-    let version = xxhash_rust::xxh3::xxh3_64(format!("1;{layout};20/1;21/7;3500/1000").as_bytes()) as u32;
+    let expected = "auctions:count;#[accumulate(when=won)]wins bool:count;#[accumulate(price)]spend f64:exact-sum;\
+                    #[accumulate(price,when=won)]price f64 bool:mean;#[accumulate(rank)]ranks i64:integer-sum;\
+                    #[accumulate(rank)]best i64:min i64;#[accumulate(price)]dearest f64:max f64;\
+                    #[accumulate(won)]last_won bool:last bool;";
+    let mut layout = String::new();
+    Totals::layout(&mut layout);
+    assert_eq!(layout, expected);
+    let version = xxhash_rust::xxh3::xxh3_64(format!("2;{layout};20/1;21/7;3500/1000").as_bytes()) as u32;
     assert_eq!(Layout::of::<MarketPrice>().version, version);
     let states = fold(&no_states(1), &[event(0, 5)]).unwrap();
     assert_eq!(

@@ -202,7 +202,8 @@ fn what_is_not_finite_stays() {
 #[test]
 fn a_sum_has_one_encoding() {
     let limbs = |flags: u8, first: u8, limbs: &[u64]| {
-        let mut bytes = vec![flags, first, limbs.len() as u8];
+        // The position is a zigzag number.
+        let mut bytes = vec![flags, first * 2, limbs.len() as u8];
         limbs
             .iter()
             .for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));

@@ -11,7 +11,7 @@ pub struct Auction<'a> {
 #[derive(Accumulators, Clone, Default, PartialEq)]
 #[event(Auction<'_>)]
 pub struct Totals {
-    #[accumulate(price, won)]
+    #[accumulate(price, won, exchange)]
     spend: Sum<f64>,
     #[accumulate]
     dearest: Max<f64>,
