@@ -14,3 +14,4 @@ mod parity;
 mod refused;
 mod semantics;
 mod tidy;
+mod transforms;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -21,22 +21,17 @@ pub fn root() -> &'static Path {
 
 /// The component of `transforms/<name>`, built once a process.
 pub fn component(name: &str) -> &'static [u8] {
-    static COMPONENTS: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
-    let components = COMPONENTS.get_or_init(|| {
-        ["ctr-history", "request-context"]
-            .into_iter()
-            .map(|name| {
-                let options = BuildOptions {
-                    target_dir: Some(root().join("target/wasm")),
-                    ..BuildOptions::default()
-                };
-                let built = build_component(&root().join("transforms").join(name), &options)
-                    .unwrap_or_else(|error| panic!("cannot build {name}: {}", chain(&error)));
-                (name.to_owned(), built.component)
-            })
-            .collect()
-    });
-    &components[name]
+    static COMPONENTS: Mutex<BTreeMap<String, &'static [u8]>> = Mutex::new(BTreeMap::new());
+    let mut components = COMPONENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    components.entry(name.to_owned()).or_insert_with(|| {
+        let options = BuildOptions {
+            target_dir: Some(root().join("target/wasm")),
+            ..BuildOptions::default()
+        };
+        let built = build_component(&root().join("transforms").join(name), &options)
+            .unwrap_or_else(|error| panic!("cannot build {name}: {}", chain(&error)));
+        built.component.leak()
+    })
 }
 
 /// An error with its sources.
