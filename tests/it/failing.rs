@@ -6,8 +6,8 @@ use unskew::{CallError, CallLimits, EvaluateError, Host, HostOptions, Refresh, S
 use unskew_tests::{Fixture, chain, patient};
 
 use crate::host::{PROJECT, watermark};
-use crate::hostile::{BAD_ROWS, Guest};
 use crate::operate::wait_until;
+use unskew_tests::hostile::{BAD_ROWS, Function, Guest};
 
 /// In place of the service of [`PROJECT`].
 const SERVICE: &str = r#"
@@ -87,10 +87,7 @@ fn evaluate(host: &Host, session: &mut Session, candidates: usize) -> ([Status; 
 }
 
 fn trap() -> Guest {
-    Guest {
-        apply: "(unreachable)".to_owned(),
-        ..Guest::default()
-    }
+    Guest::does(Function::Apply, "(unreachable)")
 }
 
 const GOOD: [Status; 4] = [Status::Present; 4];
@@ -203,10 +200,7 @@ fn an_instance_may_be_of_one_call() {
 
 #[test]
 fn an_answer_that_is_late_or_lies_costs_the_same() {
-    let forever = Guest {
-        apply: "(loop $forever (br $forever)) (unreachable)".to_owned(),
-        ..Guest::default()
-    };
+    let forever = Guest::does(Function::Apply, "(loop $forever (br $forever))");
     // The output of a bad batch is an empty list, which is no frame.
     for (guest, expected) in [(forever, CallError::Deadline), (Guest::default(), CallError::Output)] {
         let fixture = published(&guest, 1);

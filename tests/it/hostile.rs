@@ -1,413 +1,153 @@
-//! Components that keep to the contract's types and to nothing else. Each gives a batch back as it came, except one of
-//! [`BAD_ROWS`] rows, with which it does its worst: the call must fail, and the next one must be answered.
+//! Components that keep to the contract's types and to nothing else: each of [`cases`] ends as it must, and what comes after
+//! it is answered.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use unskew::{CallError, CallLimits, Digest, Instance, Module, Store};
-use unskew_frame::{Column, ColumnType, Value, encode};
-use unskew_registry::{compile_into, put_module};
-use unskew_tests::{chain, root, runtime};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
-
-pub const BAD_ROWS: usize = 13;
-/// Where things are in the component's memory.
-const DESCRIPTOR: u32 = 0;
-const COLUMNS: u32 = 128;
-const TEXT: u32 = 256;
-const RESULT: u32 = 512;
-const INPUT: u32 = 4_096;
-const OUTPUT: u32 = 32_768;
-
-/// A component whose one input `x` and one output `x` are of a type.
-pub struct Guest {
-    /// The case of the contract's `column-type`: 0 is float64, 5 is text.
-    pub case: u8,
-    pub nullable: bool,
-    /// What `apply` does with the bad batch: an expression that leaves the address of a result.
-    pub apply: String,
-    /// What `describe` does first.
-    pub describe: String,
-    /// The words at [`OUTPUT`].
-    pub output: Vec<u64>,
-    /// The result at `RESULT + 16`.
-    pub result: [u32; 4],
-    pub pages: u32,
-    /// Further functions.
-    pub more: String,
-}
-
-impl Default for Guest {
-    fn default() -> Self {
-        Self {
-            case: 0,
-            nullable: false,
-            apply: format!("(i32.const {})", RESULT + 16),
-            describe: String::new(),
-            output: Vec::new(),
-            result: [0, OUTPUT, 0, 0],
-            pages: 1,
-            more: String::new(),
-        }
-    }
-}
-
-/// A guest that answers the bad batch with these words.
-fn answers(output: Vec<u64>) -> Guest {
-    Guest {
-        result: [0, OUTPUT, output.len() as u32, 0],
-        output,
-        ..Guest::default()
-    }
-}
-
-impl Guest {
-    fn component(&self) -> Vec<u8> {
-        let mut resolve = Resolve::new();
-        let package = resolve
-            .push_path(root().join("wit/transform.wit"))
-            .expect("the contract")
-            .0;
-        let world = resolve
-            .select_world(&[package], Some("row-transform"))
-            .expect("a world of it");
-        let mut core = wat::parse_str(self.core()).expect("the module is well formed");
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("the types are the world's");
-        let mut encoder = ComponentEncoder::default();
-        encoder.validate(true).module(&core).expect("a module of the world");
-        encoder.encode().expect("a component")
-    }
-
-    fn core(&self) -> String {
-        let name = "guest";
-        let text = |at: u32, len: u32| [TEXT + at, len];
-        // name, version, owner and description, then the inputs and the outputs, then the kind: row.
-        let mut descriptor = Vec::new();
-        descriptor.extend(text(0, name.len() as u32));
-        descriptor.extend(text(5, 5));
-        descriptor.extend(text(0, 1));
-        descriptor.extend(text(0, 1));
-        descriptor.extend([COLUMNS, 1, COLUMNS, 1, 0]);
-        let mut column = Vec::new();
-        column.extend(text(10, 1));
-        column.extend([u32::from(self.case), 0, u32::from(self.nullable)]);
-        column.extend(text(0, 0));
-        let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-        let output: Vec<u8> = self.output.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let segments = [
-            (DESCRIPTOR, bytes(&descriptor)),
-            (COLUMNS, bytes(&column)),
-            (TEXT, format!("{name}1.0.0x").into_bytes()),
-            (RESULT + 16, bytes(&self.result)),
-            (OUTPUT, output),
-        ];
-        let data: String = segments
-            .iter()
-            .map(|(at, bytes)| format!("(data (i32.const {at}) \"{}\")\n", escaped(bytes)))
-            .collect();
-        format!(
-            r#"(module
-                (memory (export "memory") {pages})
-                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const {INPUT}))
-                (func (export "unskew:transform/metadata@0.1.0#describe") (result i32)
-                    {describe}
-                    (i32.const {DESCRIPTOR}))
-                (func $apply (export "unskew:transform/row@0.1.0#apply") (param $at i32) (param $len i32) (result i32)
-                    (if (result i32) (i32.eq (i32.load offset=8 (local.get $at)) (i32.const {BAD_ROWS}))
-                        (then {apply})
-                        (else
-                            (i32.store (i32.const {RESULT}) (i32.const 0))
-                            (i32.store offset=4 (i32.const {RESULT}) (local.get $at))
-                            (i32.store offset=8 (i32.const {RESULT}) (local.get $len))
-                            (i32.const {RESULT}))))
-                {more}
-                {data})"#,
-            pages = self.pages,
-            describe = self.describe,
-            apply = self.apply,
-            more = self.more,
-        )
-    }
-
-    /// Publishes, compiles and loads the component.
-    fn load(&self) -> Result<Module, String> {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        self.load_into(&Store::new(directory.path()))
-    }
-
-    /// The same in a store.
-    pub fn load_into(&self, store: &Store) -> Result<Module, String> {
-        let digest: Digest = put_module(store, &self.component()).map_err(|error| chain(&error))?;
-        compile_into(store, &store.compiled_dir(), &digest).map_err(|error| chain(&error))?;
-        runtime()
-            .load(&store.compiled_dir(), &digest)
-            .map_err(|error| chain(&error))
-    }
-
-    fn instance(&self, limits: CallLimits) -> Instance {
-        let module = self.load().unwrap_or_else(|error| panic!("{error}"));
-        module.instantiate(limits).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn column_type(&self) -> ColumnType {
-        if self.case == 5 {
-            ColumnType::String
-        } else {
-            ColumnType::F64
-        }
-    }
-}
-
-fn escaped(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
-}
+use unskew::{CallError, CallLimits, EvaluateError, Host, HostOptions, Instance, Session, Status, Store};
+use unskew_frame::{Column, ColumnType, Value};
+use unskew_snapshot::EventTime;
+use unskew_tests::hostile::{BAD_ROWS, Case, Expected, Function, GOOD_ROWS, Guest, RESULT, cases, frame};
+use unskew_tests::{Fixture, chain};
 
 /// Long, so that no call is late for want of a processor.
 const LIMITS: CallLimits = CallLimits {
     deadline: Duration::from_secs(20),
     ..CallLimits::SERVING
 };
+/// For those who never end by themselves.
+const SHORT: CallLimits = CallLimits {
+    deadline: Duration::from_millis(400),
+    ..CallLimits::SERVING
+};
 
-fn numbers(rows: usize) -> Column {
-    let mut column = Column::new(ColumnType::F64);
-    (0..rows).for_each(|row| column.push_f64(row as f64));
-    column
+#[test]
+fn every_hostile_component_ends_as_it_must() {
+    let cases = cases();
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases.len(), "each case has a name of its own");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = Store::new(directory.path());
+    let next = AtomicUsize::new(0);
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let run = || {
+            let cases = std::iter::from_fn(|| cases.get(next.fetch_add(1, Ordering::Relaxed)));
+            cases
+                .filter_map(|case| check(&store, case).err())
+                .collect::<Vec<String>>()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("no panic"))
+            .collect()
+    });
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
-fn apply(instance: &mut Instance, input: &Column) -> Result<Column, CallError> {
-    let mut outputs = [Column::new(input.column_type())];
-    instance.apply(&[input], input.rows(), &mut outputs)?;
-    let [output] = outputs;
-    Ok(output)
-}
-
-/// The bad batch fails as `expected` with a detail that has `detail`, twice, and a good batch is answered in between.
-fn check(guest: &Guest, expected: CallError, detail: &str) {
-    let mut instance = guest.instance(LIMITS);
-    check_instance(&mut instance, guest, expected, detail);
-}
-
-fn check_instance(instance: &mut Instance, guest: &Guest, expected: CallError, detail: &str) {
-    let mut good = Column::new(guest.column_type());
-    let mut bad = Column::new(guest.column_type());
-    for (column, rows) in [(&mut good, 3), (&mut bad, BAD_ROWS)] {
-        for row in 0..rows {
-            let value = if guest.case == 5 {
-                Value::String("text")
-            } else {
-                Value::F64(row as f64)
-            };
-            column.push(value).expect("a value of the type");
+/// What is wrong with what became of a case.
+fn check(store: &Store, case: &Case) -> Result<(), String> {
+    let name = case.name;
+    match (case.expected, case.load_into(store)) {
+        (Expected::Published(detail) | Expected::Loaded(detail), Err(error)) if error.contains(detail) => Ok(()),
+        (expected @ (Expected::Published(_) | Expected::Loaded(_)), Ok(_)) => {
+            Err(format!("{name}: it is loaded, not {expected:?}"))
+        }
+        (expected, Err(error)) => Err(format!("{name}: `{error}`, not {expected:?}")),
+        (Expected::Failed(error, detail), Ok(module)) => fails(case, &module, error, detail),
+        (Expected::Answered, Ok(module)) => {
+            let mut instance = module.instantiate(LIMITS).map_err(|error| format!("{name}: {error}"))?;
+            let answer = guest(case).call(&mut instance, BAD_ROWS);
+            answer
+                .map(drop)
+                .map_err(|error| format!("{name}: {error}, {}", instance.detail()))
         }
     }
+}
+
+fn guest(case: &Case) -> &Guest {
+    case.guest().expect("what can be loaded can be called")
+}
+
+/// The bad batch fails twice, and a good batch is answered before, in between and afterwards.
+fn fails(case: &Case, module: &unskew::Module, error: CallError, detail: &str) -> Result<(), String> {
+    let name = case.name;
+    let limits = if error.is_deadline() { SHORT } else { LIMITS };
+    let mut instance = module.instantiate(limits).map_err(|error| format!("{name}: {error}"))?;
+    let good = |instance: &mut Instance| {
+        // A short deadline may be missed for want of a processor.
+        let answer = (0..10).find_map(|_| guest(case).call(instance, GOOD_ROWS).ok());
+        match answer == Some(guest(case).answer(GOOD_ROWS)) {
+            true => Ok(()),
+            false => Err(format!("{name}: a good batch gave {answer:?}, {}", instance.detail())),
+        }
+    };
+    good(&mut instance)?;
     for _ in 0..2 {
-        assert_eq!(apply(instance, &good).as_ref(), Ok(&good), "{}", instance.detail());
-        assert_eq!(apply(instance, &bad), Err(expected), "{}", instance.detail());
-        assert!(
-            instance.detail().contains(detail),
-            "`{}` does not say `{detail}`",
-            instance.detail()
-        );
-    }
-    assert_eq!(apply(instance, &good).as_ref(), Ok(&good), "{}", instance.detail());
-}
-
-fn frame(columns: &[&Column], rows: usize) -> Vec<u64> {
-    let mut words = Vec::new();
-    encode(columns, rows, &mut words).expect("a frame");
-    words
-}
-
-fn bad_frame() -> Vec<u64> {
-    frame(&[&numbers(BAD_ROWS)], BAD_ROWS)
-}
-
-#[test]
-fn a_loop_ends_at_its_deadline() {
-    let guest = Guest {
-        apply: "(loop $forever (br $forever)) (unreachable)".to_owned(),
-        ..Guest::default()
-    };
-    let deadline = Duration::from_millis(50);
-    let mut instance = guest.instance(CallLimits { deadline, ..LIMITS });
-    for _ in 0..3 {
         let start = Instant::now();
-        let result = apply(&mut instance, &numbers(BAD_ROWS));
+        let result = guest(case).call(&mut instance, BAD_ROWS);
         let took = start.elapsed();
-        assert_eq!(result, Err(CallError::Deadline), "{}", instance.detail());
-        assert!(CallError::Deadline.is_deadline());
-        assert!(took >= deadline, "{took:?} is before the deadline");
-        // Other tests have the processors, too.
-        assert!(took < deadline + Duration::from_secs(5), "{took:?}");
-        // Memory and code of the replaced instance are cold: give this machine time.
-        let again = (0..10).find_map(|_| apply(&mut instance, &numbers(2)).ok());
-        assert_eq!(again, Some(numbers(2)));
+        if result.as_ref().err() != Some(&error) || !instance.detail().contains(detail) {
+            return Err(format!(
+                "{name}: {result:?}, `{}`, not {error:?}, `{detail}`",
+                instance.detail()
+            ));
+        }
+        // Other tests have the processors, too: what a deadline is worth is measured by a bench.
+        if took > limits.deadline + Duration::from_secs(10) {
+            return Err(format!("{name}: it took {took:?}"));
+        }
+        if instance.detail().len() > 4_096 {
+            return Err(format!(
+                "{name}: {} bytes are kept of its message",
+                instance.detail().len()
+            ));
+        }
+        good(&mut instance)?;
     }
-}
-
-#[test]
-fn a_trap_ends_the_call_and_not_the_instance() {
-    let trap = |apply: &str, detail: &str| {
-        let guest = Guest {
-            apply: apply.to_owned(),
-            ..Guest::default()
-        };
-        check(&guest, CallError::Trap, detail);
-    };
-    trap("(unreachable)", "unreachable");
-    trap("(i32.div_u (i32.const 1) (i32.const 0))", "divide by zero");
-    trap("(i32.load (i32.const -1))", "out of bounds");
-    trap("(call $apply (local.get $at) (local.get $len))", "call stack exhausted");
-    // A page at a time until the host says no.
-    trap(
-        "(loop $more (drop (memory.grow (i32.const 1))) (br $more)) (unreachable)",
-        "memory",
-    );
-    // The result lies outside the memory, or where no result can lie.
-    trap("(i32.const -4)", "");
-    trap("(i32.const 65532)", "");
-    trap(&format!("(i32.const {})", RESULT + 1), "");
+    Ok(())
 }
 
 /// Whatever a trapped call left behind is gone: the next runs on fresh memory.
 #[test]
 fn nothing_outlives_a_trap() {
     let cell = RESULT + 64;
-    let guest = Guest {
-        // The first bad batch writes a number; one that finds it written answers, which it must never get to do.
-        apply: format!(
-            "(if (i32.load (i32.const {cell})) (then (return (i32.const {})))) \
-             (i32.store (i32.const {cell}) (i32.const 1)) (unreachable)",
+    // The first bad batch writes a number; one that finds it written answers, which it must never get to do.
+    let guest = Guest::does(
+        Function::Apply,
+        &format!(
+            "(if (i32.load (i32.const {cell})) (then (return (i32.const {})))) (i32.store (i32.const {cell}) (i32.const 1))",
             RESULT + 16
         ),
-        ..answers(bad_frame())
-    };
-    check(&guest, CallError::Trap, "unreachable");
-}
-
-#[test]
-fn a_frame_that_lies_is_refused() {
-    let output = |words: Vec<u64>, detail: &str| check(&answers(words), CallError::Output, detail);
-    output(Vec::new(), "");
-    output(vec![0; 4], "");
-    output(
-        frame(&[&numbers(BAD_ROWS - 1)], BAD_ROWS - 1),
-        "12 rows came back for 13",
     );
-    output(frame(&[], BAD_ROWS), "");
-    output(frame(&[&numbers(BAD_ROWS), &numbers(BAD_ROWS)], BAD_ROWS), "");
-    let mut integers = Column::new(ColumnType::I64);
-    (0..13).for_each(|row| integers.push_i64(row));
-    output(frame(&[&integers], BAD_ROWS), "");
-    let mut missing = Column::new(ColumnType::F64);
-    (0..BAD_ROWS).for_each(|_| missing.push_null());
-    output(
-        frame(&[&missing], BAD_ROWS),
-        "output `x` has missing values and is declared without",
-    );
-    let changed = |word: usize, bits: u64| {
-        let mut words = bad_frame();
-        words[word] ^= bits;
-        words
-    };
-    output(changed(0, 1), "");
-    output(changed(1, 1), "");
-    output(changed(1, 1 << 40), "");
-    output(changed(1, 0x00ff_fff0), "");
-    output(changed(2, 1 << 8), "");
-    output(changed(2, 1 << 20), "");
-    output(changed(3, 1 << 32), "");
-    output(changed(3, 1 << 62), "");
-    let mut longer = bad_frame();
-    longer.push(0);
-    output(longer, "");
-    let mut shorter = bad_frame();
-    shorter.pop();
-    output(shorter, "");
-}
-
-#[test]
-fn a_list_outside_the_memory_is_refused() {
-    let list = |at: u32, len: u32| {
-        let guest = Guest {
-            result: [0, at, len, 0],
-            ..Guest::default()
-        };
-        check(&guest, CallError::Trap, "");
-    };
-    list(65_528, 2);
-    list(u32::MAX - 7, 1);
-    list(OUTPUT, u32::MAX);
-    list(OUTPUT + 4, 1);
-    // Neither ok nor err.
-    check(
-        &Guest {
-            result: [2, OUTPUT, 0, 0],
-            ..Guest::default()
-        },
-        CallError::Trap,
-        "",
-    );
-    // An error whose case does not exist, and one whose message is not text.
-    check(
-        &Guest {
-            result: [1, 9, TEXT, 1],
-            ..Guest::default()
-        },
-        CallError::Trap,
-        "",
-    );
-    let guest = Guest {
-        result: [1, 0, OUTPUT, 8],
-        ..answers(vec![u64::MAX])
-    };
-    let guest = Guest {
-        result: [1, 0, OUTPUT, 8],
-        ..guest
-    };
-    check(&guest, CallError::Trap, "");
-    check(
-        &Guest {
-            result: [1, 0, TEXT, 5],
-            ..Guest::default()
-        },
-        CallError::Refused,
-        "frame: guest",
-    );
-}
-
-#[test]
-fn texts_are_checked() {
-    let mut texts = Column::new(ColumnType::String);
-    (0..BAD_ROWS).for_each(|_| texts.push_str("text"));
-    let words = frame(&[&texts], BAD_ROWS);
-    let guest = |words: &[u64]| Guest {
-        case: 5,
-        ..answers(words.to_vec())
-    };
-    // Two words of header and two of directory; offsets are half words; the bytes come last.
-    let offsets = 4;
-    let text = words.len() - 1;
-    for (word, bits) in [
-        (text, 0x80),
-        (offsets, 1),
-        (offsets, 1 << 63),
-        (offsets + 3, 0xffff_0000),
-    ] {
-        let mut words = words.clone();
-        words[word] ^= bits;
-        check(&guest(&words), CallError::Output, "");
+    let mut instance = guest.instance(LIMITS);
+    for _ in 0..3 {
+        assert_eq!(
+            guest.call(&mut instance, BAD_ROWS),
+            Err(CallError::Trap),
+            "{}",
+            instance.detail()
+        );
+        assert!(instance.detail().contains("unreachable"));
     }
-    let mut instance = guest(&words).instance(LIMITS);
-    assert_eq!(apply(&mut instance, &texts), Ok(texts));
 }
 
 /// A scalar answers for every row.
 #[test]
 fn a_scalar_is_an_answer() {
     let seven = Column::scalar(ColumnType::F64, Value::F64(7.0)).expect("a scalar");
-    let mut instance = answers(frame(&[&seven], BAD_ROWS)).instance(LIMITS);
-    let output = apply(&mut instance, &numbers(BAD_ROWS)).expect("a frame like any other");
+    let guest = Guest::answers(Function::Apply, frame(&[&seven], BAD_ROWS));
+    let output = guest
+        .call(&mut guest.instance(LIMITS), BAD_ROWS)
+        .expect("a frame like any other");
     assert_eq!(output.rows(), BAD_ROWS);
     assert!((0..BAD_ROWS).all(|row| output.value(row) == Value::F64(7.0)));
 }
@@ -415,15 +155,17 @@ fn a_scalar_is_an_answer() {
 /// A component may move NaNs about without computing; what the host hands on is canonical all the same.
 #[test]
 fn every_nan_is_canonical() {
-    let mut words = bad_frame();
+    let mut words = frame(&[&Guest::default().input(BAD_ROWS)], BAD_ROWS);
     for (word, bits) in words[4..]
         .iter_mut()
         .zip([0x7ff8_0000_0000_0001, 0xfff8_0000_0000_0000, 0x7ff0_0000_0000_0001])
     {
         *word = bits;
     }
-    let mut instance = answers(words).instance(LIMITS);
-    let output = apply(&mut instance, &numbers(BAD_ROWS)).expect("NaN is a number like any other");
+    let guest = Guest::answers(Function::Apply, words);
+    let output = guest
+        .call(&mut guest.instance(LIMITS), BAD_ROWS)
+        .expect("NaN is a number like any other");
     for row in 0..3 {
         let Value::F64(value) = output.value(row) else {
             panic!("row {row}")
@@ -437,81 +179,22 @@ fn every_nan_is_canonical() {
 /// the host has the result, unless the host copies it out.
 #[test]
 fn a_result_is_read_before_it_is_freed() {
+    let freed = "(memory.fill (i32.const 4096) (i32.const 0xa5) (i32.const 256))";
     let guest = Guest {
-        more: format!(
-            r#"(func (export "cabi_post_unskew:transform/row@0.1.0#apply") (param $result i32)
-                (memory.fill (i32.const {INPUT}) (i32.const 0xa5) (i32.const 256)))"#
-        ),
+        // Nothing, and on to what a good batch gets.
+        bad: (Function::Apply, "(br 0)".to_owned()),
+        post_return: freed.to_owned(),
         ..Guest::default()
     };
     let mut instance = guest.instance(LIMITS);
-    for rows in [0, 1, 2, 20] {
+    for rows in [0, 1, BAD_ROWS, 20] {
         assert_eq!(
-            apply(&mut instance, &numbers(rows)),
-            Ok(numbers(rows)),
+            guest.call(&mut instance, rows),
+            Ok(guest.input(rows)),
             "{}",
             instance.detail()
         );
     }
-}
-
-#[test]
-fn what_cannot_be_loaded_is_not() {
-    let refused = |guest: &Guest, text: &str| {
-        let error = guest.load().expect_err("it must not be loaded");
-        assert!(error.contains(text), "`{error}` does not say `{text}`");
-    };
-    let describe = |describe: &str| Guest {
-        describe: describe.to_owned(),
-        ..Guest::default()
-    };
-    refused(&describe("(unreachable)"), "it does not describe itself");
-    refused(
-        &describe("(loop $forever (br $forever))"),
-        "it does not describe itself",
-    );
-    // A name that is not text, and a column type that there is not.
-    refused(
-        &describe(&format!("(i32.store8 (i32.const {TEXT}) (i32.const 255))")),
-        "it does not describe itself",
-    );
-    refused(
-        &Guest {
-            case: 99,
-            ..Guest::default()
-        },
-        "it does not describe itself",
-    );
-    // Vectors have lengths, names have letters, and there are outputs.
-    refused(
-        &Guest {
-            case: 7,
-            ..Guest::default()
-        },
-        "`x` is a vector of length 0",
-    );
-    refused(
-        &describe(&format!("(i32.store offset=4 (i32.const {COLUMNS}) (i32.const 0))")),
-        "`` is no name for one of the",
-    );
-    refused(
-        &describe(&format!("(i32.store offset=44 (i32.const {DESCRIPTOR}) (i32.const 0))")),
-        "it has no outputs",
-    );
-    refused(
-        &describe(&format!(
-            "(i32.store offset=44 (i32.const {DESCRIPTOR}) (i32.const -1))"
-        )),
-        "it does not describe itself",
-    );
-    // More memory at the start than a call may have.
-    refused(
-        &Guest {
-            pages: 1_000,
-            ..Guest::default()
-        },
-        "",
-    );
 }
 
 /// A module whose start needs more than the limits of a call cannot be instantiated within them.
@@ -531,4 +214,183 @@ fn an_instance_keeps_to_its_memory() {
     let mut folded = unskew::state_column();
     let result = instance.fold(&unskew::state_column(), &[], &mut folded);
     assert_eq!(result, Err(CallError::WrongKind), "{}", instance.detail());
+}
+
+/// Views of users 0 to 12, and of everyone's events.
+const VIEWS: &str = r#"
+[project]
+name = "hostile"
+
+[[entity]]
+name = "user"
+keys = [{ name = "user", type = "i64" }]
+
+[[source]]
+name = "rows"
+path = "rows.csv"
+event_time = "time"
+
+[[source]]
+name = "events"
+path = "events.csv"
+event_time = "time"
+
+[[view]]
+name = "first"
+entity = "user"
+source = "rows"
+features = [{ name = "number", type = "i64" }]
+"#;
+
+/// A service whose `bad` is the case; a good transform stands before it and one that reads it behind it.
+fn service_of(name: &str, function: Function) -> String {
+    let (view, bad, feature) = match function {
+        Function::Apply => (
+            String::new(),
+            format!("[[service.transform]]\nname = \"bad\"\nmodule = \"{name}\"\n"),
+            "bad:x".to_owned(),
+        ),
+        _ => (
+            format!(
+                "[[view]]\nname = \"{name}\"\nentity = \"user\"\nsource = \"events\"\nmodule = \"{name}\"\ninputs = {{ x = 1.0 }}\n"
+            ),
+            String::new(),
+            format!("{name}:x"),
+        ),
+    };
+    format!(
+        r#"{view}
+[[service]]
+name = "{name}"
+candidate = [{{ name = "user", type = "i64" }}, {{ name = "x", type = "f64" }}]
+features = ["first:number", "before:x", "{feature}", "behind:x"]
+
+[[service.transform]]
+name = "before"
+module = "guest"
+{bad}
+[[service.transform]]
+name = "behind"
+module = "guest"
+inputs = {{ x = "{feature}" }}
+"#
+    )
+}
+
+/// One generation has a service for each case. The bad batch costs the case's features and those that need them; whatever else
+/// is in the service is right, and a good batch is right altogether, through one session.
+#[test]
+fn serving_goes_on_beside_every_hostile_component() {
+    const TIME: i64 = 1_705_276_800_000_000;
+    let cases = cases();
+    let callable: Vec<(&Guest, CallError)> = cases
+        .iter()
+        .filter_map(|case| match (case.expected, case.guest()) {
+            (Expected::Failed(error, _), Some(guest)) => Some((guest, error)),
+            _ => None,
+        })
+        .filter(|(guest, _)| matches!(guest.bad.0, Function::Apply | Function::Read))
+        .filter(|(guest, _)| guest.column_type() == ColumnType::F64)
+        .collect();
+    assert!(callable.len() >= 40, "{}", callable.len());
+    let mut project = VIEWS.to_owned();
+    let (mut rows, mut events) = ("time,user,number\n".to_owned(), "time,user,x\n".to_owned());
+    for user in 0..BAD_ROWS {
+        rows += &format!("{TIME},{user},{}\n", 100 + user);
+        events += &format!("{TIME},{user},1.0\n");
+    }
+    for (guest, _) in &callable {
+        project += &service_of(&guest.name, guest.bad.0);
+    }
+    let mut fixture = Fixture::new(&project, &[("rows.csv", &rows), ("events.csv", &events)]);
+    let good = Guest {
+        // With any batch, on to what a good batch gets.
+        bad: (Function::Apply, "(br 0)".to_owned()),
+        ..Guest::default()
+    };
+    for guest in callable.iter().map(|(guest, _)| *guest).chain([&good]) {
+        let module = guest
+            .load_into(&fixture.store)
+            .unwrap_or_else(|error| panic!("{error}"));
+        fixture.modules.insert(guest.name.clone(), module);
+    }
+    fixture.publish(EventTime(TIME + 1));
+    for limits in [SHORT, LIMITS] {
+        let options = HostOptions {
+            limits,
+            max_failures: 1_000_000,
+            ..HostOptions::default()
+        };
+        let host = Host::open(fixture.store.root(), options).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let mut session = host.session();
+        for (guest, error) in callable
+            .iter()
+            .filter(|(_, error)| error.is_deadline() == (limits == SHORT))
+        {
+            for rows in [GOOD_ROWS, BAD_ROWS, GOOD_ROWS, BAD_ROWS] {
+                evaluate(&host, &mut session, guest, *error, rows);
+            }
+        }
+        assert_eq!(host.current(), 1);
+    }
+}
+
+fn evaluate(host: &Host, session: &mut Session, guest: &Guest, error: CallError, rows: usize) {
+    const TIME: i64 = 1_705_276_800_000_000;
+    let name = &guest.name;
+    let mut request = host
+        .service(name)
+        .expect("it is published")
+        .request(EventTime(TIME + 2));
+    for row in 0..rows {
+        let fields = [Value::I64(row as i64), Value::F64(row as f64)];
+        request.push_candidate(&fields).expect("a candidate");
+    }
+    let is_bad = rows == BAD_ROWS;
+    // A short deadline may be missed for want of a processor, by anyone; not ten times.
+    for _ in 0..10 {
+        let features = session.evaluate(&request).expect("a request that fits is answered");
+        let failed: Vec<&CallError> = features
+            .failures()
+            .iter()
+            .map(|failure| match failure {
+                EvaluateError::Call { error, .. } => error,
+                other => panic!("{name}: {other}"),
+            })
+            .collect();
+        if failed != if is_bad { vec![&error] } else { Vec::new() } {
+            assert!(
+                failed.contains(&&CallError::Deadline),
+                "{name}: {:?}",
+                features.failures()
+            );
+            continue;
+        }
+        for row in 0..rows {
+            let bad = match (is_bad, guest.bad.0) {
+                (true, _) => Value::Null,
+                (false, Function::Apply) => Value::F64(row as f64),
+                (false, _) => Value::F64(7.0),
+            };
+            let expected = [Value::I64(100 + row as i64), Value::F64(row as f64), bad, bad];
+            for (feature, expected) in expected.into_iter().enumerate() {
+                assert_eq!(
+                    features.value(row, feature),
+                    expected,
+                    "{name}, row {row}, feature {feature}"
+                );
+                let status = match expected {
+                    Value::Null => Status::Failed,
+                    _ => Status::Present,
+                };
+                assert_eq!(
+                    features.status(row, feature),
+                    status,
+                    "{name}, row {row}, feature {feature}"
+                );
+            }
+        }
+        return;
+    }
+    panic!("{name}: {rows} rows late ten times");
 }

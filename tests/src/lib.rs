@@ -1,5 +1,7 @@
 //! Fixtures shared by the integration tests: the repository's transforms as components, and stores made of them.
 
+pub mod hostile;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use unskew_frame::{Column, ColumnType, EncodeError, Frame, FrameError, Value};
+use unskew_frame::{Column, ColumnType, EncodeError, Frame, FrameError};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::audit::Sampler;
@@ -16,27 +16,34 @@ use crate::runtime::TICK;
 /// What one call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
-    /// How long a call may run. It is ended within two [`TICK`]s of this.
+    /// How long a call may run, the start of a fresh instance included. It is ended at most a [`TICK`] later, and what the
+    /// thread that counts the ticks waits for a processor.
     pub deadline: Duration,
-    /// The memory of the instance, in bytes.
+    /// The memory of the instance, in bytes. Small: the engine looks at the clock between two instructions, and one that fills
+    /// or copies memory takes half a millisecond for 4 MiB and tens for 64.
     pub memory_bytes: usize,
     /// Whether every call runs on an instance of its own, so that nothing a call leaves in memory can be read by a later one.
     /// It costs an instantiation a call.
     pub fresh_instance: bool,
+    /// What a call may give, in bytes: as it crosses, and its columns written out, a scalar for each row. Small as well: the
+    /// host copies and checks a result after the component has returned, which no deadline ends.
+    pub result_bytes: usize,
 }
 
 impl CallLimits {
-    /// For a request: 20 ms and 4 MiB.
+    /// For a request: 20 ms, 4 MiB of memory, 1 MiB of results.
     pub const SERVING: Self = Self {
         deadline: Duration::from_millis(20),
         memory_bytes: 4 << 20,
         fresh_instance: false,
+        result_bytes: 1 << 20,
     };
     /// For a batch of thousands of rows: 60 s and the most that an instance may have.
     pub const BATCH: Self = Self {
         deadline: Duration::from_secs(60),
         memory_bytes: MAX_INSTANCE_BYTES,
         fresh_instance: false,
+        result_bytes: MAX_INSTANCE_BYTES,
     };
 
     fn ticks(&self) -> u64 {
@@ -67,6 +74,9 @@ pub struct Instance {
     sampler: Option<Sampler>,
 }
 
+/// What is kept of a message that a component made up.
+const MAX_DETAIL_BYTES: usize = 1_024;
+
 /// An instance in the engine: called directly where the component allows it, else through the component model.
 enum Live {
     Direct(Box<Direct>),
@@ -92,6 +102,7 @@ impl InstanceState {
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(limits.result_bytes);
         store.epoch_deadline_trap();
         store.set_epoch_deadline(limits.ticks());
         store
@@ -289,7 +300,8 @@ impl Instance {
                     CallError::Output
                 })
             }
-            Ok(Answer::Refused(reason)) => {
+            Ok(Answer::Refused(mut reason)) => {
+                reason.truncate(reason.floor_char_boundary(MAX_DETAIL_BYTES));
                 self.detail = reason;
                 Err(CallError::Refused)
             }
@@ -378,13 +390,25 @@ fn take(
         (Expected::States, Kind::Aggregate(_)) => &[],
         _ => &module.descriptor.outputs,
     };
+    if size_of_val(words) > limits.result_bytes {
+        return Err(format!("it is beyond the limit of {} bytes", limits.result_bytes));
+    }
     let text = |error: FrameError| error.to_string();
     let frame = Frame::open(words, outputs.len()).map_err(text)?;
     if frame.rows() != rows {
         return Err(format!("{} rows came back for {rows}", frame.rows()));
     }
+    let mut written_bytes = 0_u64;
     for (index, output) in outputs.iter_mut().enumerate() {
         let column = frame.typed(index, output.column_type()).map_err(text)?;
+        // Before the column is read through: columns may share words, and a scalar stands for every row.
+        written_bytes = written_bytes.saturating_add(column.written_bytes(rows));
+        if written_bytes > limits.result_bytes as u64 {
+            return Err(format!(
+                "{rows} rows of it are {written_bytes} bytes or more, beyond the limit of {}",
+                limits.result_bytes
+            ));
+        }
         if !column.is_text(rows) {
             return Err(format!("frame column {index}: a string is not UTF-8"));
         }
@@ -393,18 +417,6 @@ fn take(
             return Err(format!(
                 "output `{}` has missing values and is declared without",
                 declared[index].name
-            ));
-        }
-        // One scalar stands for every row and may be as long as the instance's memory: written out it must not be longer.
-        let scalar_bytes = match column.is_scalar().then(|| column.value(0)) {
-            Some(Value::String(text)) => text.len(),
-            Some(Value::Bytes(bytes)) => bytes.len(),
-            _ => 0,
-        };
-        if scalar_bytes.saturating_mul(rows) > limits.memory_bytes {
-            return Err(format!(
-                "output column {index} is {scalar_bytes} bytes for each of {rows} rows, beyond {} in all",
-                limits.memory_bytes
             ));
         }
         output.extend_from(column, 0..rows);

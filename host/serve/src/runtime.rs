@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
@@ -16,7 +16,7 @@ use crate::module::{DescribeError, Module};
 use crate::store::Store;
 
 /// The period of the ticks that deadlines are counted in.
-pub const TICK: Duration = Duration::from_millis(1);
+pub const TICK: Duration = Duration::from_micros(500);
 
 /// The engine and its ticker. One per process is enough; cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,13 +42,7 @@ impl Runtime {
         let (ticking, stopped) = (engine.clone(), Arc::clone(&stop));
         let ticker = thread::Builder::new()
             .name("unskew-tick".to_owned())
-            .spawn(move || {
-                // Relaxed: a late look at the flag costs a tick.
-                while !stopped.load(Ordering::Relaxed) {
-                    thread::sleep(TICK);
-                    ticking.increment_epoch();
-                }
-            })
+            .spawn(move || tick(&ticking, &stopped))
             .map_err(|error| EngineError(error.to_string()))?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -98,6 +92,24 @@ fn read_compiled(compiled: &Path, digest: &Digest) -> Result<(PathBuf, Vec<u8>),
         digest: *digest,
         cpu: Cpu::best(),
     })
+}
+
+/// Keeps the engine's epoch at the ticks that have passed, until told to stop.
+fn tick(engine: &Engine, stopped: &AtomicBool) {
+    let start = Instant::now();
+    let mut ticks = 0_u64;
+    // Relaxed: a late look at the flag costs a tick.
+    while !stopped.load(Ordering::Relaxed) {
+        // Sleeps that begin where the last one ended would add up what each of them is late.
+        let due = Duration::from_nanos((ticks + 1).saturating_mul(TICK.as_nanos() as u64));
+        thread::sleep(due.saturating_sub(start.elapsed()));
+        let passed = (start.elapsed().as_nanos() / TICK.as_nanos()) as u64;
+        // All at once after a wait for a processor: deadlines are not later by the number of the waits.
+        while ticks < passed {
+            engine.increment_epoch();
+            ticks += 1;
+        }
+    }
 }
 
 impl Drop for Shared {

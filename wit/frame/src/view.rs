@@ -60,6 +60,17 @@ impl<'a> ColumnView<'a> {
         bytemuck::cast_slice(self.words)
     }
 
+    /// The bytes that `rows` rows take when they are written out, a scalar's as often as there are rows; a few more where
+    /// values do not fill words.
+    pub fn written_bytes(&self, rows: usize) -> u64 {
+        let stored = (size_of_val(self.words) + self.bytes.len()) as u64;
+        if self.is_scalar() {
+            stored.saturating_mul(rows as u64)
+        } else {
+            stored
+        }
+    }
+
     /// Whether row `row` has a value.
     #[inline]
     pub fn is_present(&self, row: usize) -> bool {
