@@ -282,6 +282,12 @@ pub enum EvaluateError {
         /// How many there may be.
         limit: usize,
     },
+    /// The calling thread has too little of its stack left.
+    #[error("an evaluation needs {needed} bytes of its thread's stack: start the thread with a larger one")]
+    Stack {
+        /// [`EVALUATE_STACK_BYTES`](crate::EVALUATE_STACK_BYTES).
+        needed: usize,
+    },
     /// The instances of a new generation could not be made.
     #[error(transparent)]
     Instantiate(#[from] InstantiateError),

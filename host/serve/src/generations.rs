@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
 use unskew_snapshot::{Backing, EventTime};
@@ -18,7 +18,9 @@ use crate::note::{Note, Notebook};
 use crate::quarantine::Quarantine;
 use crate::runtime::Runtime;
 use crate::session::Prepared;
+use crate::stack::on_own_thread;
 use crate::store::Store;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The generations of a host: the one that is served, those before it that stay mapped, and which may not be served.
 ///
@@ -110,7 +112,8 @@ impl Generations {
         let (candidates, mut failed) = candidates(&note, current);
         let mut loaded = None;
         for number in candidates {
-            match Generation::load(&runtime, &store, &options, number, &Resident::default(), 0) {
+            let load = || Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
+            match on_own_thread(load)? {
                 Ok(generation) => {
                     loaded = Some(generation);
                     break;
@@ -447,7 +450,7 @@ impl Generations {
         };
         let sessions = self.sessions.load(Ordering::Relaxed);
         let load = |resident: &Resident| {
-            Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions)
+            on_own_thread(|| Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions))?
         };
         let loaded = match load(&resident) {
             Err(ActivateError::Memory { .. }) => {
@@ -545,3 +548,6 @@ fn candidates(note: &Note, current: Result<u64, ActivateError>) -> (Vec<u64>, Op
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, feature = "model"))]
+mod tests;

@@ -1,5 +1,4 @@
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -8,6 +7,7 @@ use crate::engine::EngineError;
 use crate::generation::Generation;
 use crate::generations::Generations;
 use crate::session::Prepared;
+use crate::sync::{receive, thread};
 
 /// How often it is looked whether requests are done with a generation.
 const LOOK: Duration = Duration::from_millis(5);
@@ -74,8 +74,10 @@ fn keep(tasks: &Receiver<Task>) {
     let mut idle = Duration::ZERO;
     loop {
         let wait = if waiting.is_empty() { AUDIT } else { LOOK };
-        match tasks.recv_timeout(wait) {
+        match receive(tasks, wait) {
             Ok(Task::Attend(attended)) => generations = attended,
+            // Once, or it would wait for itself: what is freed may be served again by who found it in memory, and freed again.
+            Ok(Task::Free(generation)) if waiting.iter().any(|other| Arc::ptr_eq(other, &generation)) => {}
             Ok(Task::Free(generation)) => waiting.push(generation),
             Ok(Task::FreePrepared(prepared)) => match generations.upgrade() {
                 Some(generations) => generations.take_back(*prepared),

@@ -12,6 +12,7 @@ use crate::golden::GoldenFunction;
 use crate::lifted::Lifted;
 use crate::module::{InstantiateError, Module, Shared};
 use crate::runtime::TICK;
+use crate::stack::{CALL_STACK_BYTES, has_room};
 
 /// What one call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,10 +153,16 @@ pub(crate) enum Answer<'a> {
 
 impl Instance {
     pub(crate) fn new(module: Arc<Shared>, limits: CallLimits) -> Result<Self, InstantiateError> {
-        let live = Live::new(&module, limits).map_err(|error| InstantiateError {
+        let failed = |reason| InstantiateError {
             module: module.descriptor.name.clone(),
-            reason: format!("{error:#}"),
-        })?;
+            reason,
+        };
+        if !has_room(CALL_STACK_BYTES) {
+            return Err(failed(format!(
+                "its start needs {CALL_STACK_BYTES} bytes of the thread's stack"
+            )));
+        }
+        let live = Live::new(&module, limits).map_err(|error| failed(format!("{error:#}")))?;
         Ok(Self {
             module,
             limits,
@@ -279,6 +286,10 @@ impl Instance {
         if !Function::of(&self.module.descriptor.kind).contains(&function) {
             self.detail = "a row transform was called as an aggregate, or the other way round".to_owned();
             return Err(CallError::WrongKind);
+        }
+        if !has_room(CALL_STACK_BYTES) {
+            self.detail = format!("a call needs {CALL_STACK_BYTES} bytes of its thread's stack");
+            return Err(CallError::Stack);
         }
         let live = match &mut self.live {
             Some(live) => {
@@ -461,6 +472,9 @@ pub enum CallError {
     /// The batch is beyond what a frame can hold.
     #[error("the batch is too large for a frame")]
     TooLarge,
+    /// The calling thread has less of its stack left than [`CALL_STACK_BYTES`].
+    #[error("the thread's stack is too small for a call")]
+    Stack,
     /// The module is of the other kind.
     #[error("the module is of the other kind")]
     WrongKind,

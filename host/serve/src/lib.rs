@@ -103,7 +103,9 @@ mod recycle;
 mod request;
 mod runtime;
 mod session;
+mod stack;
 mod store;
+mod sync;
 mod watch;
 mod wit;
 
@@ -130,6 +132,7 @@ pub use plan::{FeatureStep, Plan, ResolveError, Slot, TransformStep, ViewRead, V
 pub use request::{MAX_CANDIDATES, Request, RequestError, Service};
 pub use runtime::{ModuleError, Runtime, TICK};
 pub use session::{LookupError, Session};
+pub use stack::{CALL_STACK_BYTES, EVALUATE_STACK_BYTES};
 pub use store::{MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 pub use unskew_frame::{Column, ColumnType, Value};
 pub use unskew_macros::Fields;

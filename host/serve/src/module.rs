@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::direct::{DIRECT_MODULE, DirectModule};
 use crate::instance::{CallLimits, Instance, InstanceState};
 use crate::runtime::Runtime;
+use crate::stack::{CALL_STACK_BYTES, has_room};
 use crate::wit::{AGGREGATE, METADATA, ROW, WitDescriptor};
 
 /// A loaded transform: its descriptor and its code, shared by the instances of all threads. Cheap to clone.
@@ -131,6 +132,11 @@ fn describe(
     instances: &InstancePre<InstanceState>,
     function: ComponentExportIndex,
 ) -> Result<(Descriptor, Option<wasmtime::Module>), DescribeError> {
+    if !has_room(CALL_STACK_BYTES) {
+        return Err(DescribeError::Call(format!(
+            "the call needs {CALL_STACK_BYTES} bytes of the thread's stack"
+        )));
+    }
     let call = || -> wasmtime::Result<(WitDescriptor, Option<wasmtime::Module>)> {
         let mut store = InstanceState::store(runtime.engine(), DESCRIBE_LIMITS);
         let instance = instances.instantiate(&mut store)?;

@@ -19,6 +19,7 @@ use crate::module::{InstantiateError, Module};
 use crate::plan::{Plan, ViewRead};
 use crate::recycle::recycle;
 use crate::request::Request;
+use crate::stack::{EVALUATE_STACK_BYTES, has_room};
 
 /// What one thread evaluates with: instances and buffers, reused from request to request.
 #[derive(Debug)]
@@ -83,6 +84,10 @@ impl Session {
     /// # Errors
     /// See [`EvaluateError`]: of a request that does not fit, or that a view is too old for. The session can be used again.
     pub fn evaluate(&mut self, request: &Request) -> Result<Features<'_>, EvaluateError> {
+        if !has_room(EVALUATE_STACK_BYTES) {
+            let needed = EVALUATE_STACK_BYTES;
+            return Err(EvaluateError::Stack { needed });
+        }
         let limit = self.host.options.max_candidates;
         if request.candidates() > limit {
             return Err(EvaluateError::TooManyCandidates {
