@@ -1,5 +1,6 @@
 //! What the crates do together.
 
+mod adversity;
 mod direct;
 mod failing;
 mod fraud;

@@ -1,6 +1,7 @@
 //! Fixtures shared by the integration tests: the repository's transforms as components, and stores made of them.
 
 pub mod hostile;
+pub mod stamped;
 
 use std::collections::BTreeMap;
 use std::fs;
