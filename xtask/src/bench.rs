@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 6] = ["evaluate", "knobs", "request", "lookup", "layouts", "write"];
+const BENCHES: [&str; 7] = ["evaluate", "knobs", "request", "swap", "lookup", "layouts", "write"];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, knobs, request, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is named.
+    /// evaluate, knobs, request, swap, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is
+    /// named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
@@ -40,7 +41,7 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
         return run_evaluate(name, arguments);
     }
     let package = match name {
-        "request" => "unskew-benches",
+        "request" | "swap" => "unskew-benches",
         _ => "unskew-snapshot-benches",
     };
     if package == "unskew-benches" {

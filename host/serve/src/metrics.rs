@@ -165,7 +165,7 @@ pub enum FailureKind {
     Refused = 2,
     /// [`CallError::Output`].
     Output = 3,
-    /// [`CallError::TooLarge`] and [`CallError::WrongKind`].
+    /// [`CallError::TooLarge`], [`CallError::WrongKind`] and [`CallError::Stack`].
     Other = 4,
 }
 
@@ -190,7 +190,7 @@ impl FailureKind {
             CallError::Deadline => Self::Deadline,
             CallError::Refused => Self::Refused,
             CallError::Output => Self::Output,
-            CallError::TooLarge | CallError::WrongKind => Self::Other,
+            CallError::TooLarge | CallError::WrongKind | CallError::Stack => Self::Other,
         }
     }
 }
