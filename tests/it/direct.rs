@@ -8,8 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use unskew::{CallError, CallLimits, Column, ColumnType, DIRECT_INPUT, Instance, Module, Store, Value, output_columns};
 use unskew_tests::component;
-
-use crate::hostile::{BAD_ROWS, Guest};
+use unskew_tests::hostile::{BAD_ROWS, Function, Guest};
 
 /// Long, so that no call is late for want of a processor.
 const LIMITS: CallLimits = CallLimits {
@@ -177,7 +176,9 @@ fn an_aggregate_gives_and_refuses_the_same_both_ways() {
 /// A guest that says that it may be called directly, with what it gives for where frames go.
 fn guest(input: &str) -> Guest {
     Guest {
-        more: format!("(func (export \"{DIRECT_INPUT}\") (param $frame i32) (param $words i32) (result i32) {input})"),
+        fields: format!(
+            "(func (export \"{DIRECT_INPUT}\") (param $frame i32) (param $words i32) (result i32) {input})"
+        ),
         ..Guest::default()
     }
 }
@@ -277,7 +278,7 @@ fn an_answer_that_is_none_is_refused_and_the_next_call_is_answered() {
         ),
     ] {
         let guest = Guest {
-            apply: apply.to_owned(),
+            bad: (Function::Apply, apply.to_owned()),
             result,
             ..guest("(i32.const 4096)")
         };
@@ -298,7 +299,7 @@ fn a_direct_call_traps_and_ends_at_its_deadline() {
         ("(drop (memory.grow (i32.const 2000))) (i32.const 528)", CallError::Trap),
     ] {
         let guest = Guest {
-            apply: apply.to_owned(),
+            bad: (Function::Apply, apply.to_owned()),
             ..guest("(i32.const 4096)")
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -319,7 +320,7 @@ fn a_direct_call_traps_and_ends_at_its_deadline() {
 #[test]
 fn another_signature_is_no_direct_module() {
     let guest = Guest {
-        more: format!("(func (export \"{DIRECT_INPUT}\") (param i32) (result i32) (unreachable))"),
+        fields: format!("(func (export \"{DIRECT_INPUT}\") (param i32) (result i32) (unreachable))"),
         ..Guest::default()
     };
     assert_eq!(call(&mut instance(&guest), 3), Ok(numbers(3)));
