@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use unskew::{CallLimits, Cpu, Digest, Host, HostOptions, Module, Runtime, Store};
-use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, TrainingSet, compute, publish};
+use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, Project, Resources, TrainingSet, compute, publish};
 use unskew_registry::{BuildOptions, build_component, compile, load_modules};
 use unskew_snapshot::EventTime;
 
@@ -111,8 +111,10 @@ impl Fixture {
             spine: self.path(spine),
             time_column: "time".to_owned(),
             freeze_at,
+            lag_us: 0,
             statuses: true,
             output: OutputOptions::default(),
+            resources: Resources::default(),
         };
         compute(&self.project, &self.modules, &options, |_| ())
     }

@@ -4,7 +4,7 @@ use unskew::{CallError, Instance, state_column};
 use unskew_frame::{Column, ColumnType, ColumnView};
 use unskew_snapshot::{EntityKey, EventTime, Status};
 
-use crate::asof::seen_at;
+use crate::asof::Sight;
 use crate::events::EventIndex;
 use crate::table::Table;
 
@@ -26,7 +26,7 @@ pub(crate) struct EventLog<'a> {
 pub(crate) struct Queries<'a> {
     pub keys: &'a [Option<EntityKey>],
     pub times: &'a [EventTime],
-    pub freeze_at: Option<EventTime>,
+    pub sight: Sight,
     /// The module's inputs, a row each or scalars.
     pub inputs: &'a [&'a Column],
 }
@@ -44,7 +44,7 @@ impl Queries<'_> {
 
     /// How many of its entity's events a query may see.
     fn visible(&self, log: &EventLog<'_>, row: usize) -> usize {
-        let at = seen_at(self.times[row], self.freeze_at);
+        let at = self.sight.seen_at(self.times[row]);
         self.keys[row].as_ref().map_or(0, |key| log.index.visible(key, at))
     }
 }

@@ -8,8 +8,10 @@ use arrow::datatypes::{DataType, Field, Int8Type};
 use unskew_frame::{Column, ColumnType, ColumnView};
 use unskew_snapshot::Status;
 
+mod canonical;
 mod read;
 
+pub(crate) use canonical::{canonical_type, to_canonical, value_at};
 pub(crate) use read::{append_array, text_bytes};
 
 /// The zone of every timestamp that is written.
@@ -75,6 +77,11 @@ pub fn status_to_array(statuses: &[Status]) -> ArrayRef {
         builder.append_value(status.name());
     }
     Arc::new(builder.finish())
+}
+
+/// The type of [`status_to_array`].
+pub(crate) fn status_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
 }
 
 /// The array as a column of `column_type`, where every value keeps its meaning exactly:

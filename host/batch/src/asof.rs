@@ -1,151 +1,242 @@
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ops::Range;
 
-use unskew_snapshot::{EntityKey, EventTime, Status, Ttl, is_visible, row_status};
+use unskew_snapshot::{EventTime, Status, Ttl, Version, compare_versions, is_visible, row_status};
 
-use crate::table::{Table, VersionOrder};
+use crate::words::{KeyColumns, KeyWords};
 
-/// The rows of a table by entity and in the order of versions, for the as-of join.
-///
-/// ```text
-/// build: sort the rows by (entity, event time, known-at, row bytes)
-/// join:  for each spine row: of its entity's rows that are visible at the time, take the last
-/// ```
-///
-/// Without known-at the visible rows are a prefix and a binary search finds its end. With known-at an older row may be
-/// visible where a newer one is not yet: the search descends a tree of the earliest known-at under each node, so that one
-/// entity with many late rows costs no more than another.
-#[derive(Clone, Debug)]
-pub struct AsOfIndex {
-    groups: HashMap<EntityKey, Range<usize>>,
-    /// Table rows, sorted.
-    rows: Vec<u32>,
-    event_time: Vec<EventTime>,
-    /// Empty where the table has none.
-    known_at: Vec<Option<EventTime>>,
-    known_from: Earliest,
-    /// Whether an earlier row has the same times and other values.
-    tied: Vec<bool>,
+/// The rows of a source, or of one partition of it, for the as-of join.
+pub(crate) struct Versions<'a> {
+    pub words: &'a KeyWords,
+    pub keys: KeyColumns<'a>,
+    pub event_time: &'a [i64],
+    /// When each row became known, where the source says so.
+    pub known_at: Option<&'a dyn Fn(u32) -> Option<EventTime>>,
+    /// Appends the canonical bytes of a row's values, which decide between rows of the same times.
+    pub encode: &'a dyn Fn(u32, &mut Vec<u8>),
+}
+
+/// The rows of a spine, or of one partition of it.
+pub(crate) struct Moments<'a> {
+    pub words: &'a KeyWords,
+    pub keys: KeyColumns<'a>,
+    pub times: &'a [i64],
+    pub sight: Sight,
+    pub ttl: Option<Ttl>,
 }
 
 /// What the spine rows were joined with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Joined {
-    /// The table's row of each spine row; none unless its status is present.
-    pub rows: Vec<Option<u32>>,
+pub(crate) struct Joined {
+    /// The source's row of each spine row; [`NO_ROW`] unless its status is present.
+    pub rows: Vec<u32>,
     /// Why, for each spine row: present, not found or expired.
     pub status: Vec<Status>,
     /// Spine rows whose value was chosen by row bytes alone, from rows of the same times and other values.
     pub ties: u64,
 }
 
-/// The time up to which a row at `at` may see: a freeze hides what became known after it.
-pub(crate) fn seen_at(at: EventTime, freeze_at: Option<EventTime>) -> EventTime {
-    freeze_at.map_or(at, |freeze_at| freeze_at.min(at))
+/// In the place of a row: none.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+
+/// What a row of a spine may see.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sight {
+    /// What became known later than this is not seen.
+    pub freeze_at: Option<EventTime>,
+    /// How much later than it says everything became known, in microseconds.
+    pub lag_us: u64,
 }
 
-impl AsOfIndex {
-    /// Sorts the rows of `table`, whose keys are `keys`. Rows without a key are never found. All of the table's columns, in
-    /// their order, are the row bytes that decide last.
-    ///
-    /// # Panics
-    /// Unless there is a key, or none, for each row.
-    pub fn build(keys: Vec<Option<EntityKey>>, table: &Table) -> Self {
-        assert!(keys.len() == table.rows(), "a key for each row");
-        let mut members: HashMap<EntityKey, Vec<u32>> = HashMap::new();
-        for (row, key) in (0..).zip(keys) {
-            if let Some(key) = key {
-                members.entry(key).or_default().push(row);
-            }
-        }
-        let mut order = VersionOrder::new(table);
-        let mut index = Self {
-            groups: HashMap::with_capacity(members.len()),
-            rows: Vec::with_capacity(table.rows()),
-            event_time: Vec::with_capacity(table.rows()),
-            known_at: Vec::new(),
-            known_from: Earliest::default(),
-            tied: Vec::with_capacity(table.rows()),
-        };
-        for (key, mut rows) in members {
-            rows.sort_unstable_by(|a, b| order.compare(*a, *b));
-            let start = index.rows.len();
-            index.push_group(&rows, &mut order, table);
-            index.groups.insert(key, start..index.rows.len());
-        }
-        index.known_from = Earliest::new(&index.known_at);
-        index
+impl Sight {
+    /// The time up to which a row at `at` may see.
+    pub fn seen_at(self, at: EventTime) -> EventTime {
+        let at = EventTime(at.0.saturating_sub_unsigned(self.lag_us));
+        self.freeze_at.map_or(at, |freeze_at| freeze_at.min(at))
     }
+}
 
-    /// Joins each spine row with the greatest version that is visible at its time: at `freeze_at` if that is earlier, as
-    /// though nothing later had been known. The age for `ttl` is that at the spine row's time in any case, so a frozen join
-    /// gives what a snapshot as of `freeze_at` gives when it is read at that time.
-    ///
-    /// # Panics
-    /// Unless there are as many times as keys.
-    pub fn join(
-        &self,
-        spine_keys: &[Option<EntityKey>],
-        spine_times: &[EventTime],
-        ttl: Option<Ttl>,
-        freeze_at: Option<EventTime>,
-    ) -> Joined {
-        assert!(spine_keys.len() == spine_times.len(), "a time for each key");
-        let mut joined = Joined {
-            rows: Vec::with_capacity(spine_keys.len()),
-            status: Vec::with_capacity(spine_keys.len()),
+/// Joins each spine row with the greatest version of its entity that is visible at its time: less the lag, and at the freeze if that is
+/// earlier, as though nothing later had been known. The age for the TTL is that at the spine row's time in any case, so a frozen join
+/// gives what a snapshot as of the freeze gives when it is read at that time.
+///
+/// ```text
+/// sort the versions by (entity, event time), the spine rows by (entity, time)
+/// for each entity that both have: put versions of one event time in the order of known-at and row bytes
+///     for each spine row: move on past the versions that have happened by then; the last of them is the answer
+/// ```
+///
+/// "By entity" is by its word first; the keys are compared where equal words do not mean equal keys. With known-at an older
+/// version may be visible where a newer one is not yet: then the answer is searched in a tree of the earliest known-at under
+/// each node, so that one entity with many late rows costs no more than another.
+pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>) -> Joined {
+    let rows = moments.times.len();
+    let mut source = entries(versions.words, versions.event_time);
+    let mut spine = entries(moments.words, moments.times);
+    source.sort_unstable_by_key(|entry| (entry.word, entry.time));
+    spine.sort_unstable_by_key(|entry| (entry.word, entry.time));
+    let mut join = Join {
+        versions,
+        moments,
+        joined: Joined {
+            rows: vec![NO_ROW; rows],
+            status: vec![Status::NotFound; rows],
             ties: 0,
-        };
-        for (key, at) in spine_keys.iter().zip(spine_times) {
-            let seen_at = seen_at(*at, freeze_at);
-            let position = key
-                .as_ref()
-                .and_then(|key| self.groups.get(key))
-                .and_then(|group| self.last_visible(group.clone(), seen_at));
-            let (row, status) = match position {
-                None => (None, Status::NotFound),
-                Some(position) => {
-                    let status = row_status(self.event_time[position], ttl, *at);
-                    let is_present = status.is_present();
-                    joined.ties += u64::from(is_present && self.tied[position]);
-                    (is_present.then(|| self.rows[position]), status)
-                }
-            };
-            joined.rows.push(row);
-            joined.status.push(status);
+        },
+        tied: HashSet::new(),
+    };
+    let (mut source, mut spine) = (&mut source[..], &spine[..]);
+    while let (Some(version), Some(moment)) = (source.first(), spine.first()) {
+        match version.word.cmp(&moment.word) {
+            Ordering::Less => source = source.split_at_mut(run(source)).1,
+            Ordering::Greater => spine = &spine[run(spine)..],
+            Ordering::Equal => {
+                let (group, rest) = source.split_at_mut(run(source));
+                let moments;
+                (moments, spine) = spine.split_at(run(spine));
+                source = rest;
+                join.word(group, moments);
+            }
         }
-        joined
+    }
+    join.joined
+}
+
+/// A row that is being sorted.
+#[derive(Clone, Copy)]
+struct Entry {
+    word: u64,
+    time: i64,
+    row: u32,
+}
+
+fn entries(words: &KeyWords, times: &[i64]) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(times.len());
+    for (row, (word, time)) in (0..).zip(words.words.iter().zip(times)) {
+        if words.is_present(row as usize) {
+            entries.push(Entry {
+                word: *word,
+                time: *time,
+                row,
+            });
+        }
+    }
+    entries
+}
+
+/// How many of the entries have the word of the first.
+fn run(entries: &[Entry]) -> usize {
+    let word = entries.first().map(|entry| entry.word);
+    entries.iter().take_while(|entry| Some(entry.word) == word).count()
+}
+
+struct Join<'a> {
+    versions: &'a Versions<'a>,
+    moments: &'a Moments<'a>,
+    joined: Joined,
+    /// Of the current entity, the rows that have the times of an earlier one and other values.
+    tied: HashSet<u32>,
+}
+
+impl Join<'_> {
+    /// Joins what has one word: one entity, but for a collision.
+    fn word(&mut self, source: &mut [Entry], spine: &[Entry]) {
+        let (versions, moments) = (self.versions, self.moments);
+        let representative = spine[0].row as usize;
+        let is_same =
+            |keys: &KeyColumns<'_>, entry: &Entry| keys.is_same(entry.row as usize, &moments.keys, representative);
+        let is_exact = versions.words.is_exact && moments.words.is_exact;
+        if is_exact
+            || source.iter().all(|entry| is_same(&versions.keys, entry))
+                && spine.iter().all(|entry| is_same(&moments.keys, entry))
+        {
+            return self.entity(source, spine);
+        }
+        let (mut here, mut source): (Vec<Entry>, Vec<Entry>) =
+            source.iter().partition(|entry| is_same(&versions.keys, entry));
+        let (spine_here, spine): (Vec<Entry>, Vec<Entry>) =
+            spine.iter().partition(|entry| is_same(&moments.keys, entry));
+        self.entity(&mut here, &spine_here);
+        if !spine.is_empty() {
+            self.word(&mut source, &spine);
+        }
     }
 
-    fn push_group(&mut self, rows: &[u32], order: &mut VersionOrder<'_>, table: &Table) {
-        let start = self.rows.len();
-        for (position, row) in (start..).zip(rows) {
-            let tied = position > start && {
-                let last = self.rows[position - 1];
-                // Within a run of equal times the bytes ascend: a tie is passed on to the run's last row, the only one
-                // that is ever found.
-                order.compare_times(last, *row) == Ordering::Equal
-                    && (self.tied[position - 1] || order.compare(last, *row) != Ordering::Equal)
+    fn entity(&mut self, source: &mut [Entry], spine: &[Entry]) {
+        self.order(source);
+        let known_from = match self.versions.known_at {
+            Some(known_at) => Earliest::new(source.iter().map(|entry| known_at(entry.row))),
+            None => Earliest::default(),
+        };
+        let mut happened = 0;
+        for moment in spine {
+            let at = EventTime(moment.time);
+            let seen_at = self.moments.sight.seen_at(at);
+            while source
+                .get(happened)
+                .is_some_and(|version| is_visible(EventTime(version.time), None, seen_at))
+            {
+                happened += 1;
+            }
+            let found = match self.versions.known_at {
+                None => happened.checked_sub(1),
+                Some(_) => known_from.last_not_after(0..happened, seen_at),
             };
-            self.rows.push(*row);
-            self.tied.push(tied);
-            self.event_time.push(table.event_time()[*row as usize]);
-            if let Some(known_at) = table.known_at() {
-                self.known_at.push(known_at[*row as usize]);
+            let Some(version) = found.map(|position| source[position]) else {
+                continue;
+            };
+            let status = row_status(EventTime(version.time), self.moments.ttl, at);
+            self.joined.status[moment.row as usize] = status;
+            if status.is_present() {
+                self.joined.rows[moment.row as usize] = version.row;
+                self.joined.ties += u64::from(self.tied.contains(&version.row));
             }
         }
     }
 
-    fn last_visible(&self, group: Range<usize>, at: EventTime) -> Option<usize> {
-        let happened = self.event_time[group.clone()].partition_point(|event_time| is_visible(*event_time, None, at));
-        let end = group.start + happened;
-        if self.known_at.is_empty() {
-            return (happened > 0).then(|| end - 1);
+    /// Puts rows of one event time in the order of versions, and notes ties.
+    fn order(&mut self, source: &mut [Entry]) {
+        self.tied.clear();
+        for run in source.chunk_by_mut(|a, b| a.time == b.time) {
+            if run.len() > 1 {
+                self.order_run(run);
+            }
         }
-        let position = self.known_from.last_not_after(group.start..end, at)?;
-        debug_assert!(is_visible(self.event_time[position], self.known_at[position], at));
-        Some(position)
+    }
+
+    fn order_run(&mut self, run: &mut [Entry]) {
+        let mut versions: Vec<(Option<EventTime>, Vec<u8>, Entry)> = run
+            .iter()
+            .map(|entry| {
+                let mut bytes = Vec::new();
+                (self.versions.encode)(entry.row, &mut bytes);
+                let known_at = self.versions.known_at.and_then(|known_at| known_at(entry.row));
+                (known_at, bytes, *entry)
+            })
+            .collect();
+        fn version((known_at, bytes, entry): &(Option<EventTime>, Vec<u8>, Entry)) -> Version<'_> {
+            Version {
+                event_time: EventTime(entry.time),
+                known_at: *known_at,
+                row: bytes,
+            }
+        }
+        versions.sort_by(|a, b| compare_versions(&version(a), &version(b)));
+        let mut last_is_tied = false;
+        for index in 0..versions.len() {
+            let here = version(&versions[index]);
+            // Within a run of equal times the bytes ascend: a tie is passed on to the run's last row, the only one that is
+            // ever found.
+            last_is_tied = index > 0 && {
+                let last = version(&versions[index - 1]);
+                last.is_tied_with(&here) || last_is_tied && last.known_at == here.known_at
+            };
+            run[index] = versions[index].2;
+            if last_is_tied {
+                self.tied.insert(run[index].row);
+            }
+        }
     }
 }
 
@@ -158,10 +249,7 @@ struct Earliest {
 }
 
 impl Earliest {
-    fn new(known_at: &[Option<EventTime>]) -> Self {
-        if known_at.is_empty() {
-            return Self::default();
-        }
+    fn new(known_at: impl ExactSizeIterator<Item = Option<EventTime>>) -> Self {
         let leaves = known_at.len().next_power_of_two();
         let mut nodes = vec![EventTime::MAX; 2 * leaves];
         for (leaf, known_at) in nodes[leaves..].iter_mut().zip(known_at) {

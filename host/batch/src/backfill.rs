@@ -1,26 +1,25 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use unskew::{
-    CallLimits, Digest, EvaluateError, Evaluation, Instances, InstantiateError, Module, Plan, ResolveError, ViewRead,
-    descriptors,
-};
-use unskew_frame::{Column, ColumnType, Value};
-use unskew_snapshot::{EntityKey, EventTime, Status};
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use unskew::{EvaluateError, InstantiateError, Module, Plan, ResolveError, descriptors};
+use unskew_snapshot::{EventTime, Status};
 
-use crate::aggregate::{Queries, read_history};
-use crate::array::{column_to_array, status_to_array};
-use crate::asof::AsOfIndex;
+use crate::array::{canonical_type, column_to_array, status_to_array, status_type};
+use crate::asof::Sight;
+use crate::engine::Engine;
+use crate::engine::emit::{Chunk, Wanted, emit, feature_status};
+use crate::engine::memory::DEFAULT_MEMORY_BYTES;
 use crate::entity_key::EntityKeyError;
-use crate::output::{OutputColumn, OutputFile, OutputOptions, WriteError, write_columns};
+use crate::manifest::{BackfillManifest, InputEntry, manifest_path};
+use crate::output::{OutputFile, OutputOptions, TableWriter, WriteError, directory_of};
 use crate::project::Project;
 use crate::reader::{InputFile, ReadError};
-use crate::spine::{Spine, SpineOptions};
-use crate::view::{ViewTable, read_view};
+use crate::training_set::TrainingSet;
+use crate::workers::core_count;
 
-/// The rows of one call of a row transform.
-const CALL_ROWS: usize = 8_192;
 /// The version of the rules of time: as-of, time to live, windows, keys. Part of every manifest.
 pub const SEMANTICS_VERSION: u32 = 1;
 
@@ -35,10 +34,47 @@ pub struct BackfillOptions {
     pub time_column: String,
     /// Computes as though nothing later than this had been known: what a snapshot as of this time serves.
     pub freeze_at: Option<EventTime>,
+    /// Computes as though everything had become known this much later than it says, in microseconds: what a pipeline that
+    /// is so late serves. Ages are not changed.
+    pub lag_us: u64,
     /// Whether to write a column of the status of every feature of a view.
     pub statuses: bool,
     /// How to write the training set.
     pub output: OutputOptions,
+    /// What it may use.
+    pub resources: Resources,
+}
+
+/// What a backfill may use. The result does not depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// The memory, in bytes: [`MIN_MEMORY_BYTES`](crate::MIN_MEMORY_BYTES) or more. Less is not kept to.
+    pub memory_bytes: u64,
+    /// The threads.
+    pub threads: usize,
+    /// Where files go that hold what memory does not; the directory of the output, if none is given.
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl BackfillOptions {
+    /// What rows may see.
+    pub(crate) fn sight(&self) -> Sight {
+        Sight {
+            freeze_at: self.freeze_at,
+            lag_us: self.lag_us,
+        }
+    }
+}
+
+impl Default for Resources {
+    /// 2 GiB and all cores.
+    fn default() -> Self {
+        Self {
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+            threads: core_count(),
+            spill_dir: None,
+        }
+    }
 }
 
 /// A step of a backfill, for whoever watches it.
@@ -54,100 +90,23 @@ pub enum Progress<'a> {
     Transformed(usize),
 }
 
-/// The features of a spine.
-#[derive(Debug)]
-pub struct TrainingSet {
+/// A training set that was written.
+#[derive(Clone, Debug)]
+pub struct Backfilled {
     /// What was computed.
     pub plan: Plan,
-    /// The rows.
-    pub spine: Spine,
-    /// The columns, a slot of the plan each, in the order of the spine.
-    pub evaluation: Evaluation,
-    /// Per view, the rows chosen by row bytes alone.
-    pub ties: BTreeMap<String, u64>,
-    /// What was read.
-    pub files: Vec<InputFile>,
+    /// The file.
+    pub output: OutputFile,
+    /// What it was made of.
+    pub manifest: BackfillManifest,
 }
 
-/// What a training set was made of: written beside it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BackfillManifest {
-    /// [`SEMANTICS_VERSION`].
-    pub semantics: u32,
-    /// The service.
-    pub service: String,
-    /// The moment of the freeze, in microseconds.
-    pub freeze_at_us: Option<i64>,
-    /// The rows.
-    pub rows: u64,
-    /// The training set.
-    pub output: Digest,
-    /// The files that were read: path, size, digest.
-    pub inputs: Vec<InputEntry>,
-    /// The modules by name.
-    pub modules: BTreeMap<String, Digest>,
-    /// Per view, the rows chosen by row bytes alone.
-    pub ties: BTreeMap<String, u64>,
-    /// The native code's settings.
-    pub engine: Digest,
-}
-
-/// A file that a backfill read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct InputEntry {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// Its digest.
-    pub digest: Digest,
-}
-
-/// Computes a service's features for a spine, as of each row's prediction time. In memory.
+/// Computes a service's features for a spine, as of each row's prediction time, and writes them to `path` as Parquet with a
+/// manifest beside it: `<path>.manifest.json`.
 ///
-/// # Errors
-/// See [`BackfillError`].
-pub fn compute(
-    project: &Project,
-    modules: &BTreeMap<String, Module>,
-    options: &BackfillOptions,
-    mut progress: impl FnMut(Progress<'_>),
-) -> Result<TrainingSet, BackfillError> {
-    let descriptors = descriptors(modules);
-    let plan = Plan::resolve(project.catalog(), &options.service, &descriptors)?;
-    let spine = Spine::read(
-        &options.spine,
-        &SpineOptions {
-            time_column: options.time_column.clone(),
-            fields: plan.fields().map(|(_, field)| field.clone()).collect(),
-            ..SpineOptions::default()
-        },
-    )?;
-    progress(Progress::Spine(spine.rows()));
-    let mut set = TrainingSet {
-        evaluation: Evaluation::new(&plan),
-        files: spine.files.clone(),
-        ties: BTreeMap::new(),
-        plan,
-        spine,
-    };
-    set.fill_fields();
-    let mut instances = Instances::new(&set.plan, modules, CallLimits::BATCH)?;
-    for index in 0..set.plan.views.len() {
-        let name = set.plan.views[index].view.clone();
-        let table = read_view(project, &descriptors, &name)?;
-        progress(Progress::Source(&name, table.table.rows()));
-        set.fill_view(index, &table, options.freeze_at, &mut instances)?;
-        set.files.extend_from_slice(table.table.files());
-        progress(Progress::View(&name));
-    }
-    set.run_transforms(&mut instances, &mut progress)?;
-    Ok(set)
-}
-
-/// [`compute`], written to `path` as Parquet with a manifest beside it: `<path>.manifest.json`.
-///
-/// The columns of the spine come first, by their own names, then the features by theirs.
+/// The columns of the spine come first, by their own names, then the features by theirs. Spine and sources are read in
+/// pieces, on all cores, within [`Resources::memory_bytes`]; what does not fit is kept in files that nobody else sees, and
+/// that go when the backfill ends.
 ///
 /// # Errors
 /// See [`BackfillError`]. Nothing is left at `path` that was not there before, unless it is the manifest that cannot be
@@ -157,193 +116,163 @@ pub fn backfill(
     modules: &BTreeMap<String, Module>,
     options: &BackfillOptions,
     path: &Path,
-    progress: impl FnMut(Progress<'_>),
-) -> Result<(TrainingSet, OutputFile), BackfillError> {
-    let set = compute(project, modules, options, progress)?;
-    let output = write_columns(path, set.spine.rows(), &set.output_columns(options), options.output)?;
-    let manifest = set.manifest(modules, options, &output);
+    progress: impl Fn(Progress<'_>) + Sync,
+) -> Result<Backfilled, BackfillError> {
+    let engine = Engine::open(
+        project,
+        modules,
+        &descriptors(modules),
+        options,
+        directory_of(path),
+        &progress,
+    )?;
+    let layout = Layout::new(&engine);
+    let (mut writer, encoder) = TableWriter::create(path, &layout.columns, options.output)?;
+    let make = |group: usize, chunk: Chunk| {
+        let rows = chunk.rows;
+        Ok(encoder.encode(group, rows, &layout.arrays(&engine.plan, chunk)?)?)
+    };
+    let files = engine.run(|| emit(&engine, &layout.wanted, make, |group| Ok(writer.append(group)?)))?;
+    let output = writer.finish()?;
+    let manifest = manifest(&engine, files, &output);
     crate::output::write_json(&manifest_path(path), &manifest, OutputOptions { overwrite: true })?;
-    Ok((set, output))
+    Ok(Backfilled {
+        output,
+        manifest,
+        plan: engine.plan,
+    })
 }
 
-/// Where the manifest of a training set is.
-pub fn manifest_path(output: &Path) -> PathBuf {
-    let mut path = output.as_os_str().to_owned();
-    path.push(".manifest.json");
-    path.into()
+/// The features of a spine, in memory: what [`backfill`] writes, to be compared with what is served.
+///
+/// # Errors
+/// See [`BackfillError`].
+pub fn compute(
+    project: &Project,
+    modules: &BTreeMap<String, Module>,
+    options: &BackfillOptions,
+    progress: impl Fn(Progress<'_>) + Sync,
+) -> Result<TrainingSet, BackfillError> {
+    let engine = Engine::open(
+        project,
+        modules,
+        &descriptors(modules),
+        options,
+        &std::env::temp_dir(),
+        &progress,
+    )?;
+    let mut set = TrainingSet::new(&engine.plan, engine.spine.scan().carried().len());
+    let wanted = Wanted {
+        slots: (0..engine.plan.slots.len()).collect(),
+        views: (0..engine.plan.views.len()).collect(),
+    };
+    let files = engine.run(|| emit(&engine, &wanted, |_, chunk| Ok(chunk), |chunk| set.append(chunk)))?;
+    set.finish(engine.spine.scan().carried(), files, engine.ties())?;
+    Ok(set)
 }
 
-impl TrainingSet {
-    /// The value of a feature in a row.
-    pub fn value(&self, row: usize, feature: usize) -> Value<'_> {
-        self.evaluation.value(&self.plan, row, feature)
-    }
+/// The columns of a training set.
+struct Layout {
+    columns: Vec<(String, DataType)>,
+    sources: Vec<ColumnSource>,
+    wanted: Wanted,
+}
 
-    /// What became of it.
-    pub fn status(&self, row: usize, feature: usize) -> Status {
-        self.evaluation.status(&self.plan, row, feature)
-    }
+enum ColumnSource {
+    Slot(usize),
+    Carried(usize),
+    /// Of a feature, which is of a view.
+    Status {
+        slot: usize,
+        view: usize,
+    },
+}
 
-    fn fill_fields(&mut self) {
-        self.evaluation.rows = self.spine.rows();
-        for time in &self.spine.times {
-            self.evaluation.columns[0].push_timestamp(time.0);
-        }
-        for ((slot, _), (_, column)) in self.plan.fields().zip(&self.spine.fields) {
-            self.evaluation.columns[slot] = column.clone();
-        }
-    }
-
-    fn fill_view(
-        &mut self,
-        index: usize,
-        table: &ViewTable,
-        freeze_at: Option<EventTime>,
-        instances: &mut Instances,
-    ) -> Result<(), BackfillError> {
-        let step = self.plan.views[index].clone();
-        let keys: Vec<Option<EntityKey>> = (0..self.spine.rows())
-            .map(|row| {
-                let mut key = EntityKey::default();
-                self.evaluation.entity_key(&step, row, &mut key).then_some(key)
-            })
-            .collect();
-        match &step.read {
-            ViewRead::Features(features) => {
-                let as_of = AsOfIndex::build(table.keys()?, &table.table);
-                let joined = as_of.join(&keys, &self.spine.times, step.ttl, freeze_at);
-                for (name, slot) in features {
-                    let source = table.feature(name)?;
-                    let column = &mut self.evaluation.columns[*slot];
-                    for row in &joined.rows {
-                        match row {
-                            Some(row) => column.extend_from(source.view(), *row as usize..*row as usize + 1),
-                            None => column.push_null(),
-                        }
-                    }
-                }
-                self.ties.insert(step.view.clone(), joined.ties);
-                self.evaluation.statuses[index] = joined.status;
-            }
-            ViewRead::Aggregate { inputs, outputs, .. } => {
-                let log = table.event_log()?;
-                let inputs: Vec<&Column> = inputs.iter().map(|slot| &self.evaluation.columns[*slot]).collect();
-                let queries = Queries {
-                    keys: &keys,
-                    times: &self.spine.times,
-                    freeze_at,
-                    inputs: &inputs,
-                };
-                let types: Vec<ColumnType> = self.plan.slots[outputs.clone()]
-                    .iter()
-                    .map(|slot| slot.column_type)
-                    .collect();
-                let statuses = queries.statuses(&log);
-                if let Some(instance) = instances.view(index) {
-                    let columns = read_history(&log, &queries, instance, &types)
-                        .map_err(|error| EvaluateError::call(&step.view, instance, error))?;
-                    for (slot, column) in outputs.clone().zip(columns) {
-                        self.evaluation.columns[slot] = column;
-                    }
-                }
-                self.evaluation.statuses[index] = statuses;
-            }
-        }
-        Ok(())
-    }
-
-    fn run_transforms(
-        &mut self,
-        instances: &mut Instances,
-        progress: &mut impl FnMut(Progress<'_>),
-    ) -> Result<(), BackfillError> {
-        if self.plan.transforms.is_empty() {
-            return Ok(());
-        }
-        let is_output = |slot: usize| self.plan.transforms.iter().any(|step| step.outputs.contains(&slot));
-        let rows = self.spine.rows();
-        let mut chunk = Evaluation::new(&self.plan);
-        let mut start = 0;
-        while start < rows {
-            let end = rows.min(start + CALL_ROWS);
-            chunk.clear(&self.plan);
-            chunk.rows = end - start;
-            for (slot, column) in self.evaluation.columns.iter().enumerate() {
-                if !is_output(slot) && self.plan.slots[slot].constant.is_none() {
-                    chunk.columns[slot].extend_from(column.view(), start..end);
-                }
-            }
-            chunk.run_transforms(&self.plan, instances)?;
-            for (slot, column) in self.evaluation.columns.iter_mut().enumerate() {
-                if is_output(slot) {
-                    column.extend_from(chunk.columns[slot].view(), 0..end - start);
-                }
-            }
-            start = end;
-            progress(Progress::Transformed(end));
-        }
-        Ok(())
-    }
-
-    fn output_columns(&self, options: &BackfillOptions) -> Vec<OutputColumn> {
-        let rows = self.spine.rows();
-        let features: Vec<&str> = self.plan.features.iter().map(|feature| feature.name.as_str()).collect();
-        let mut columns = vec![(
-            options.time_column.clone(),
-            column_to_array(&self.evaluation.columns[0], rows),
-        )];
+impl Layout {
+    fn new(engine: &Engine<'_>) -> Self {
+        let (plan, options) = (&engine.plan, engine.options);
+        let mut layout = Self {
+            columns: Vec::new(),
+            sources: Vec::new(),
+            wanted: Wanted {
+                slots: BTreeSet::new(),
+                views: BTreeSet::new(),
+            },
+        };
+        layout.push_slot(&options.time_column, 0, plan);
         // A field that is a feature too is written once, among the features.
-        for (name, column) in &self.spine.fields {
-            if !features.contains(&name.as_str()) && *name != options.time_column {
-                columns.push((name.clone(), column_to_array(column, rows)));
+        for (slot, field) in plan.fields() {
+            if plan.feature_index(&field.name).is_none() && field.name != options.time_column {
+                layout.push_slot(&field.name, slot, plan);
             }
         }
-        columns.extend(self.spine.labels.iter().cloned());
-        for (index, step) in self.plan.features.iter().enumerate() {
-            columns.push((
-                step.name.clone(),
-                column_to_array(&self.evaluation.columns[step.slot], rows),
-            ));
-            if options.statuses && step.view.is_some() {
-                let statuses: Vec<Status> = (0..rows).map(|row| self.status(row, index)).collect();
-                columns.push((format!("{}:status", step.name), status_to_array(&statuses)));
+        for (index, field) in engine.spine.scan().carried().iter().enumerate() {
+            layout.columns.push((field.name().clone(), field.data_type().clone()));
+            layout.sources.push(ColumnSource::Carried(index));
+        }
+        for step in &plan.features {
+            layout.push_slot(&step.name, step.slot, plan);
+            if let Some(view) = step.view.filter(|_| options.statuses) {
+                layout.wanted.views.insert(view);
+                layout.columns.push((format!("{}:status", step.name), status_type()));
+                layout.sources.push(ColumnSource::Status { slot: step.slot, view });
             }
         }
-        columns
+        layout
     }
 
-    fn manifest(
-        &self,
-        modules: &BTreeMap<String, Module>,
-        options: &BackfillOptions,
-        output: &OutputFile,
-    ) -> BackfillManifest {
-        let mut inputs: Vec<InputEntry> = self
-            .files
-            .iter()
-            .map(|file| InputEntry {
-                path: file.path.clone(),
-                bytes: file.bytes,
-                digest: file.digest,
-            })
-            .collect();
-        inputs.sort();
-        inputs.dedup();
-        BackfillManifest {
-            semantics: SEMANTICS_VERSION,
-            service: self.plan.service.clone(),
-            freeze_at_us: options.freeze_at.map(|time| time.0),
-            rows: self.spine.rows() as u64,
-            output: output.digest,
-            inputs,
-            modules: self
-                .plan
-                .modules()
-                .filter_map(|name| modules.get(name).map(|module| (name.to_owned(), module.digest())))
-                .collect(),
-            ties: self.ties.clone(),
-            engine: unskew::settings_digest(unskew::Cpu::Baseline),
-        }
+    fn push_slot(&mut self, name: &str, slot: usize, plan: &Plan) {
+        self.columns
+            .push((name.to_owned(), canonical_type(plan.slots[slot].column_type)));
+        self.sources.push(ColumnSource::Slot(slot));
+        self.wanted.slots.insert(slot);
+    }
+
+    fn arrays(&self, plan: &Plan, chunk: Chunk) -> Result<Vec<ArrayRef>, BackfillError> {
+        let array = |source: &ColumnSource| match source {
+            ColumnSource::Carried(index) => Ok(chunk.carried[*index].clone()),
+            ColumnSource::Slot(slot) => match (&chunk.arrays[*slot], &plan.slots[*slot].constant) {
+                (Some(array), _) => Ok(array.clone()),
+                (None, Some(constant)) => Ok(column_to_array(constant, chunk.rows)),
+                (None, None) => Err(BackfillError::Missing {
+                    slot: plan.slots[*slot].name.clone(),
+                }),
+            },
+            ColumnSource::Status { slot, view } => {
+                let values = chunk.arrays[*slot].as_ref();
+                let status = |(row, status): (usize, &Status)| feature_status(*status, values, row);
+                let statuses: Vec<Status> = chunk.statuses[*view].iter().enumerate().map(status).collect();
+                Ok(status_to_array(&statuses))
+            }
+        };
+        self.sources.iter().map(array).collect()
+    }
+}
+
+fn manifest(engine: &Engine<'_>, files: Vec<InputFile>, output: &OutputFile) -> BackfillManifest {
+    let input = |file: InputFile| InputEntry {
+        path: file.path,
+        bytes: file.bytes,
+        digest: file.digest,
+    };
+    let mut inputs: Vec<InputEntry> = files.into_iter().map(input).collect();
+    inputs.sort();
+    inputs.dedup();
+    let modules = engine.plan.modules().filter_map(|name| {
+        let module = engine.modules.get(name)?;
+        Some((name.to_owned(), module.digest()))
+    });
+    BackfillManifest {
+        semantics: SEMANTICS_VERSION,
+        service: engine.plan.service.clone(),
+        freeze_at_us: engine.options.freeze_at.map(|time| time.0),
+        lag_us: engine.options.lag_us,
+        rows: output.rows,
+        output: output.digest,
+        inputs,
+        modules: modules.collect(),
+        ties: engine.ties(),
+        engine: unskew::settings_digest(unskew::Cpu::Baseline),
     }
 }
 
@@ -381,6 +310,26 @@ pub enum BackfillError {
         view: String,
         /// Why.
         source: unskew_snapshot::WriteError,
+    },
+    /// What memory does not hold cannot be kept on disk.
+    #[error("cannot keep rows in {}: check that it can be written and has room, or name another directory", path.display())]
+    Spill {
+        /// The file or the directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Rows that are handled together have more text than an array holds.
+    #[error("too much text at once: {reason}")]
+    TooLarge {
+        /// What did not fit.
+        reason: String,
+    },
+    /// Nothing computes a slot of the plan.
+    #[error("`{slot}` is not computed by anything")]
+    Missing {
+        /// The slot.
+        slot: String,
     },
     /// The project has no such view, source or column.
     #[error("view `{view}`: {reason}")]

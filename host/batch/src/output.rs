@@ -3,22 +3,22 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{Field, Schema};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use tempfile::NamedTempFile;
 use unskew::Digest;
 
-/// The rows of a row group.
-const ROW_GROUP_ROWS: usize = 1 << 20;
+use crate::hashing::HashingWriter;
+
 const ZSTD_LEVEL: i32 = 3;
 /// What files say wrote them. Without a version: the same rows are the same bytes.
 const CREATED_BY: &str = "unskew";
-
-/// A named column to write.
-pub type OutputColumn = (String, ArrayRef);
 
 /// How to write a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,29 +40,135 @@ pub struct OutputFile {
     pub digest: Digest,
 }
 
-/// Writes columns of `rows` rows as one Parquet file, compressed with zstd.
+/// A Parquet file, compressed with zstd, that is being written by row groups.
 ///
-/// The same columns give the same bytes. The file is written under a temporary name in the same directory, synced and then
-/// renamed: it is there as a whole or not at all.
-///
-/// # Errors
-/// The file exists and was not to be replaced, a name is empty or used twice, a column has another number of rows or a type
-/// that Parquet does not have, or the directory cannot be written.
-pub fn write_columns(
-    path: &Path,
-    rows: usize,
-    columns: &[OutputColumn],
+/// The same columns and row groups give the same bytes. The file is written under a temporary name in the same directory,
+/// synced and then renamed: it is there as a whole or not at all.
+pub(crate) struct TableWriter {
+    path: PathBuf,
     options: OutputOptions,
-) -> Result<OutputFile, WriteError> {
-    check_names(path, columns)?;
-    let batch = record_batch(path, rows, columns)?;
-    let (bytes, digest) = write_file(path, options, |file| write_parquet(path, &batch, file))?;
-    Ok(OutputFile {
-        path: path.to_owned(),
-        rows: rows as u64,
-        bytes,
-        digest,
-    })
+    temporary: NamedTempFile,
+    writer: SerializedFileWriter<HashingWriter<BufWriter<File>>>,
+    rows: u64,
+}
+
+/// Encodes row groups, on any thread.
+pub(crate) struct RowGroupEncoder {
+    path: PathBuf,
+    schema: SchemaRef,
+    columns: ArrowRowGroupWriterFactory,
+}
+
+/// An encoded row group.
+pub(crate) struct RowGroup {
+    columns: Vec<ArrowColumnChunk>,
+    rows: usize,
+}
+
+impl TableWriter {
+    /// Begins a file of these columns.
+    ///
+    /// # Errors
+    /// The file exists and was not to be replaced, a name is empty or used twice, a column is of a type that Parquet does not
+    /// have, or the directory cannot be written.
+    pub fn create(
+        path: &Path,
+        columns: &[(String, DataType)],
+        options: OutputOptions,
+    ) -> Result<(Self, RowGroupEncoder), WriteError> {
+        check_names(path, columns)?;
+        check_free(path, options)?;
+        let failed = |source| io_error(path, source);
+        let temporary = create_temporary(directory_of(path)).map_err(failed)?;
+        let file = temporary.reopen().map_err(failed)?;
+        // Without the metadata of where a label came from: it would be written in the order of a hash map.
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(name, data_type)| Field::new(name, data_type.clone(), true))
+            .collect();
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let create = || -> parquet::errors::Result<_> {
+            let out = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
+            ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()?))?.into_serialized_writer()
+        };
+        let (writer, columns) = create().map_err(|error| parquet_error(path, &error))?;
+        let writer = Self {
+            path: path.to_owned(),
+            options,
+            temporary,
+            writer,
+            rows: 0,
+        };
+        let encoder = RowGroupEncoder {
+            path: path.to_owned(),
+            schema,
+            columns,
+        };
+        Ok((writer, encoder))
+    }
+
+    /// Appends a row group. One without rows is none.
+    pub fn append(&mut self, group: RowGroup) -> Result<(), WriteError> {
+        if group.rows == 0 {
+            return Ok(());
+        }
+        self.rows += group.rows as u64;
+        let append = || -> parquet::errors::Result<()> {
+            let mut out = self.writer.next_row_group()?;
+            for column in group.columns {
+                column.append_to_row_group(&mut out)?;
+            }
+            out.close()?;
+            Ok(())
+        };
+        append().map_err(|error| write_error(&self.path, error))
+    }
+
+    /// Ends the file and gives it its name.
+    pub fn finish(self) -> Result<OutputFile, WriteError> {
+        let path = self.path;
+        let out = self.writer.into_inner().map_err(|error| write_error(&path, error))?;
+        let (mut out, digest, bytes) = out.finish();
+        let synced = out.flush().and_then(|()| out.get_ref().sync_all());
+        synced.map_err(|source| io_error(&path, source))?;
+        commit(self.temporary, &path, self.options)?;
+        Ok(OutputFile {
+            path,
+            rows: self.rows,
+            bytes,
+            digest,
+        })
+    }
+}
+
+impl RowGroupEncoder {
+    /// Encodes and compresses `rows` rows as row group `index`.
+    pub fn encode(&self, index: usize, rows: usize, columns: &[ArrayRef]) -> Result<RowGroup, WriteError> {
+        let encode = || -> parquet::errors::Result<Vec<ArrowColumnChunk>> {
+            let mut writers = self.columns.create_column_writers(index)?.into_iter();
+            let mut chunks = Vec::new();
+            for (field, array) in self.schema.fields().iter().zip(columns) {
+                for leaf in compute_leaves(field, array)? {
+                    let mut writer = writers
+                        .next()
+                        .ok_or_else(|| ParquetError::General("too few columns".to_owned()))?;
+                    writer.write(&leaf)?;
+                    chunks.push(writer.close()?);
+                }
+            }
+            Ok(chunks)
+        };
+        let columns = encode().map_err(|error| parquet_error(&self.path, &error))?;
+        Ok(RowGroup { columns, rows })
+    }
+}
+
+fn properties() -> parquet::errors::Result<WriterProperties> {
+    Ok(WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build())
 }
 
 /// Writes `value` as JSON, as a whole or not at all.
@@ -82,33 +188,54 @@ pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, options: Ou
     Ok(())
 }
 
-/// Lets `write` fill a temporary file in the same directory, syncs and renames it. Gives its size and digest.
+/// Lets `write` fill a temporary file in the same directory, syncs and renames it.
 fn write_file(
     path: &Path,
     options: OutputOptions,
     write: impl FnOnce(&mut File) -> Result<(), WriteError>,
-) -> Result<(u64, Digest), WriteError> {
-    if !options.overwrite && path.symlink_metadata().is_ok() {
-        return Err(WriteError::Exists { path: path.to_owned() });
+) -> Result<(), WriteError> {
+    check_free(path, options)?;
+    let mut temporary = create_temporary(directory_of(path)).map_err(|source| io_error(path, source))?;
+    write(temporary.as_file_mut())?;
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(|source| io_error(path, source))?;
+    commit(temporary, path, options)
+}
+
+fn check_free(path: &Path, options: OutputOptions) -> Result<(), WriteError> {
+    match !options.overwrite && path.symlink_metadata().is_ok() {
+        true => Err(WriteError::Exists { path: path.to_owned() }),
+        false => Ok(()),
     }
-    let failed = |source| io_error(path, source);
-    let directory = match path.parent() {
+}
+
+/// Gives a file that is whole its name, and makes that last.
+fn commit(temporary: NamedTempFile, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
+    rename(temporary, path, options)?;
+    File::open(directory_of(path))
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| io_error(path, source))
+}
+
+/// Where the file is.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let mut temporary = create_temporary(directory).map_err(failed)?;
-    write(temporary.as_file_mut())?;
-    let finish = || -> io::Result<(u64, Digest)> {
-        temporary.as_file().sync_all()?;
-        let mut file = temporary.reopen()?;
-        Ok((file.metadata()?.len(), Digest::of_reader(&mut file)?))
-    };
-    let written = finish().map_err(failed)?;
-    rename(temporary, path, options)?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed)?;
-    Ok(written)
+    }
+}
+
+/// An error of the writer below, as what it is.
+fn write_error(path: &Path, error: ParquetError) -> WriteError {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => io_error(path, *source),
+            Err(source) => parquet_error(path, &*source),
+        },
+        error => parquet_error(path, &error),
+    }
 }
 
 fn io_error(path: &Path, source: io::Error) -> WriteError {
@@ -142,18 +269,6 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
     },
-    /// A column has another number of rows than the file.
-    #[error("cannot write {}: column `{column}` has {rows} rows, not {expected}", path.display())]
-    Rows {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// Its rows.
-        rows: usize,
-        /// The file's.
-        expected: usize,
-    },
     /// The columns cannot be written as Parquet.
     #[error("cannot write {} as Parquet: {reason}", path.display())]
     Parquet {
@@ -172,7 +287,7 @@ pub enum WriteError {
     },
 }
 
-fn check_names(path: &Path, columns: &[OutputColumn]) -> Result<(), WriteError> {
+fn check_names(path: &Path, columns: &[(String, DataType)]) -> Result<(), WriteError> {
     let mut names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     if names.first().is_some_and(|name| name.is_empty()) {
@@ -185,42 +300,6 @@ fn check_names(path: &Path, columns: &[OutputColumn]) -> Result<(), WriteError> 
             column: pair[0].to_owned(),
         }),
     }
-}
-
-fn record_batch(path: &Path, rows: usize, columns: &[OutputColumn]) -> Result<RecordBatch, WriteError> {
-    if let Some((column, array)) = columns.iter().find(|(_, array)| array.len() != rows) {
-        return Err(WriteError::Rows {
-            path: path.to_owned(),
-            column: column.clone(),
-            rows: array.len(),
-            expected: rows,
-        });
-    }
-    // Without the metadata of where a label came from: it would be written in the order of a hash map.
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, array)| Field::new(name, array.data_type().clone(), true))
-        .collect();
-    let arrays = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| parquet_error(path, &error))
-}
-
-fn write_parquet(path: &Path, batch: &RecordBatch, file: &mut File) -> Result<(), WriteError> {
-    let write = || -> parquet::errors::Result<()> {
-        let properties = WriterProperties::builder()
-            .set_created_by(CREATED_BY.to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .build();
-        let mut out = BufWriter::with_capacity(1 << 16, file);
-        let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), Some(properties))?;
-        writer.write(batch)?;
-        writer.close()?;
-        out.flush()?;
-        Ok(())
-    };
-    write().map_err(|error| parquet_error(path, &error))
 }
 
 fn parquet_error(path: &Path, error: &dyn std::error::Error) -> WriteError {
@@ -258,4 +337,4 @@ fn rename(temporary: NamedTempFile, path: &Path, options: OutputOptions) -> Resu
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@ use unskew::{EvaluateError, MAX_CANDIDATES, RequestError, Service, Session};
 use unskew_frame::Value;
 use unskew_snapshot::EventTime;
 
-use crate::backfill::TrainingSet;
+use crate::training_set::TrainingSet;
 
 /// The mismatches that a report names.
 const MAX_NAMED: usize = 20;

@@ -16,11 +16,13 @@ mod comma;
 mod error;
 mod json;
 mod parquet_file;
+mod scan;
 mod text;
 
 pub use chunks::ChunkOptions;
 pub(crate) use chunks::Chunks;
 pub use error::{Place, ReadError};
+pub(crate) use scan::{Morsel, Scan};
 
 /// The most rows of a table or a spine: a row's index is a u32.
 pub const MAX_TABLE_ROWS: usize = u32::MAX as usize;

@@ -10,7 +10,7 @@ use crate::backfill::BackfillError;
 use crate::entity_key::entity_keys;
 use crate::events::EventIndex;
 use crate::project::Project;
-use crate::table::{ColumnRequest, Table};
+use crate::table::{ColumnRequest, Table, TableSource};
 
 /// The history of a view: the columns of its key, then those of its features or of its module's events.
 pub(crate) struct ViewTable {
@@ -25,6 +25,28 @@ pub(crate) fn read_view(
     modules: &BTreeMap<String, Descriptor>,
     name: &str,
 ) -> Result<ViewTable, BackfillError> {
+    let source = view_source(project, modules, name)?;
+    Ok(ViewTable {
+        table: Table::read(&source.table)?,
+        view: source.view,
+        key_columns: source.key_columns,
+    })
+}
+
+/// What the history of a view is made of.
+pub(crate) struct HistorySource {
+    pub view: View,
+    /// The columns of its key, then those of its features or of its module's events.
+    pub table: TableSource,
+    pub key_columns: usize,
+}
+
+/// What the history of the view `name` is made of.
+pub(crate) fn view_source(
+    project: &Project,
+    modules: &BTreeMap<String, Descriptor>,
+    name: &str,
+) -> Result<HistorySource, BackfillError> {
     let missing = |reason: String| BackfillError::View {
         view: name.to_owned(),
         reason,
@@ -64,11 +86,25 @@ pub(crate) fn read_view(
     {
         return Err(missing(format!("its module's events have no column `{unknown}`")));
     }
-    Ok(ViewTable {
+    Ok(HistorySource {
         view: view.clone(),
-        table: Table::read(&source.table_source(view_source, events))?,
+        table: source.table_source(view_source, events),
         key_columns: view_source.keys.len(),
     })
+}
+
+impl HistorySource {
+    /// The index of a feature.
+    pub fn feature(&self, name: &str) -> Result<usize, BackfillError> {
+        self.view
+            .features
+            .iter()
+            .position(|feature| feature.name == name)
+            .ok_or_else(|| BackfillError::View {
+                view: self.view.name.clone(),
+                reason: format!("it has no feature `{name}`"),
+            })
+    }
 }
 
 impl ViewTable {
@@ -84,19 +120,6 @@ impl ViewTable {
     /// The columns of the features, or of the events.
     pub fn values(&self) -> &[Column] {
         &self.table.columns()[self.key_columns..]
-    }
-
-    /// The column of a feature.
-    pub fn feature(&self, name: &str) -> Result<&Column, BackfillError> {
-        self.view
-            .features
-            .iter()
-            .position(|feature| feature.name == name)
-            .and_then(|index| self.values().get(index))
-            .ok_or_else(|| BackfillError::View {
-                view: self.view.name.clone(),
-                reason: format!("it has no feature `{name}`"),
-            })
     }
 
     /// The events of an aggregate.

@@ -1,17 +1,20 @@
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use unskew_batch::{BackfillError, BackfillOptions, OutputOptions, ReadError, WriteError, backfill, manifest_path};
-use unskew_snapshot::EventTime;
+use unskew_batch::{
+    BackfillError, BackfillOptions, OutputOptions, ReadError, Resources, WriteError, backfill, manifest_path,
+};
+use unskew_snapshot::{EventTime, parse_duration_us};
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::Failure;
 use crate::modules::{ModuleArgs, modules_of_service};
 use crate::output::{check_directory, is_same_file};
 use crate::project::{ProjectArgs, check_defined};
-use crate::value::parse_time;
+use crate::value::{parse_bytes, parse_time};
 use crate::watch::Watch;
 
 /// Compute the features of a service for the rows of a file.
@@ -43,6 +46,9 @@ pub struct Backfill {
     /// Compute as though nothing later than this had been known: what a host with a snapshot of this watermark serves.
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     freeze_at: Option<EventTime>,
+    /// Compute as though everything had become known this much later, as in 6h: what a pipeline that is so late serves.
+    #[arg(long, value_name = "DURATION", value_parser = parse_lag)]
+    lag: Option<u64>,
     /// Write a column <FEATURE>:status for every feature of a view: present, null, not_found, outside_ttl.
     #[arg(long)]
     statuses: bool,
@@ -50,7 +56,34 @@ pub struct Backfill {
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
+    resources: ResourceArgs,
+    #[command(flatten)]
     modules: ModuleArgs,
+}
+
+/// What the work may use. The result does not depend on it.
+#[derive(Args, Debug)]
+struct ResourceArgs {
+    /// The memory that it may use, as in 2GiB or 512MiB; what does not fit is kept in files [default: 2GiB].
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory: Option<u64>,
+    /// The threads that it may use [default: one a core].
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<NonZero<usize>>,
+    /// Where files go that hold what memory does not [default: beside the output].
+    #[arg(long, value_name = "DIR")]
+    spill_dir: Option<PathBuf>,
+}
+
+impl ResourceArgs {
+    fn resources(&self) -> Resources {
+        let default = Resources::default();
+        Resources {
+            memory_bytes: self.memory.unwrap_or(default.memory_bytes),
+            threads: self.threads.map_or(default.threads, NonZero::get),
+            spill_dir: self.spill_dir.clone(),
+        }
+    }
 }
 
 impl Backfill {
@@ -75,23 +108,26 @@ impl Backfill {
             spine: self.spine,
             time_column: self.time_column,
             freeze_at: self.freeze_at,
+            lag_us: self.lag.unwrap_or(0),
             statuses: self.statuses,
             output: OutputOptions {
                 overwrite: self.overwrite,
             },
+            resources: self.resources.resources(),
         };
-        let mut watch = Watch::new();
+        let watch = Watch::new();
         let made = backfill(&project, &modules, &options, &self.out, |step| watch.step(step));
         drop(watch);
-        let (set, file) = made.map_err(|error| explain(error, &options))?;
+        let made = made.map_err(|error| explain(error, &options))?;
 
-        let features: Vec<&str> = set.plan.features.iter().map(|feature| feature.name.as_str()).collect();
+        let file = &made.output;
+        let features: Vec<&str> = made.plan.features.iter().map(|feature| feature.name.as_str()).collect();
         let manifest = manifest_path(&self.out);
         let mut facts = Facts::default()
             .with("service", &options.service)
             .with("rows", grouped(file.rows))
             .with("features", features.len());
-        for (view, ties) in &set.ties {
+        for (view, ties) in &made.manifest.ties {
             facts = facts.with(format!("ties in {view}"), grouped(*ties));
         }
         let text = facts
@@ -104,7 +140,7 @@ impl Backfill {
             "service": options.service,
             "rows": file.rows,
             "features": features,
-            "ties": set.ties,
+            "ties": made.manifest.ties,
             "path": file.path.display().to_string(),
             "bytes": file.bytes,
             "digest": file.digest,
@@ -125,6 +161,10 @@ impl Backfill {
         }
         Ok(())
     }
+}
+
+fn parse_lag(text: &str) -> Result<u64, String> {
+    parse_duration_us(text).map_err(|error| error.to_string())
 }
 
 fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {

@@ -77,6 +77,19 @@ fn float_json(value: f64) -> Json {
     }
 }
 
+/// A number of bytes, with or without a unit of 1,024.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let (digits, shift) = UNITS
+        .iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
+        .unwrap_or((text, 0));
+    let number = digits.trim_end().parse::<u64>().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| "write a number of bytes, as in 1GiB, 512MiB or 1073741824".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +134,22 @@ mod tests {
             ("é", None),
         ] {
             assert_eq!(parse_hex(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1KiB", Some(1 << 10)),
+            ("512 MiB", Some(512 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("16777216TiB", None),
+            ("1GB", None),
+            ("-1", None),
+            ("MiB", None),
+        ] {
+            assert_eq!(parse_bytes(text).ok(), bytes, "{text}");
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,9 +10,9 @@ use crate::answer::counted;
 /// What a command says on standard error while it works: a moving line on a terminal, plain lines elsewhere.
 pub struct Watch {
     bar: Option<ProgressBar>,
-    spine_rows: usize,
+    spine_rows: AtomicUsize,
     /// Tenths of the spine that were told of.
-    tenths: usize,
+    tenths: AtomicUsize,
 }
 
 impl Watch {
@@ -27,8 +28,8 @@ impl Watch {
         });
         Self {
             bar,
-            spine_rows: 0,
-            tenths: 0,
+            spine_rows: AtomicUsize::new(0),
+            tenths: AtomicUsize::new(0),
         }
     }
 
@@ -41,25 +42,22 @@ impl Watch {
         }
     }
 
-    /// Says a step of a backfill. Of the rows that go through transforms, a plain line for each tenth.
-    pub fn step(&mut self, progress: Progress<'_>) {
+    /// Says a step of a backfill, from any thread. Of the rows that are done, a plain line for each tenth.
+    pub fn step(&self, progress: Progress<'_>) {
         let rows = |rows: usize| counted(rows as u64, "row");
         match progress {
             Progress::Spine(count) => {
-                self.spine_rows = count;
+                self.spine_rows.store(count, Ordering::Relaxed);
                 self.say(&format!("read the spine: {}", rows(count)));
             }
             Progress::Source(view, count) => self.say(&format!("read the history of view {view}: {}", rows(count))),
             Progress::View(view) => self.say(&format!("joined view {view}")),
             Progress::Transformed(count) => {
-                let tenths = count * 10 / self.spine_rows.max(1);
-                if self.bar.is_some() || self.tenths < tenths {
-                    self.tenths = tenths;
-                    let all = rows(self.spine_rows);
-                    self.say(&format!(
-                        "transformed {} of {all}",
-                        crate::answer::grouped(count as u64)
-                    ));
+                let all = self.spine_rows.load(Ordering::Relaxed);
+                let tenths = count * 10 / all.max(1);
+                if self.tenths.fetch_max(tenths, Ordering::Relaxed) < tenths || self.bar.is_some() {
+                    let all = rows(all);
+                    self.say(&format!("computed {} of {all}", crate::answer::grouped(count as u64)));
                 }
             }
         }

@@ -16,8 +16,8 @@ use hdrhistogram::Histogram;
 use miette::{Context, IntoDiagnostic, Result, miette};
 use unskew::{Host, HostOptions, Module, Runtime, Store};
 use unskew_batch::{
-    BackfillOptions, Moment, OutputOptions, Parity, Project, TrainingSet, backfill, compute, manifest_path, publish,
-    replay,
+    BackfillOptions, Moment, OutputOptions, Parity, Project, Resources, TrainingSet, backfill, compute, manifest_path,
+    publish, replay,
 };
 use unskew_registry::{BuildOptions, COMPONENT_BUDGET_BYTES, build_component, load_modules};
 
@@ -121,8 +121,8 @@ fn train(project: &Project, modules: &BTreeMap<String, Module>, directory: &Path
     let start = Instant::now();
     let path = directory.join("training.parquet");
     let options = options(directory.join("train_spine.csv"), None);
-    let (set, output) = backfill(project, modules, &options, &path, |_| {}).into_diagnostic()?;
-    report.training(&set, &output, &manifest_path(&path), start.elapsed());
+    let made = backfill(project, modules, &options, &path, |_| {}).into_diagnostic()?;
+    report.training(&made, &manifest_path(&path), start.elapsed());
     Ok(())
 }
 
@@ -184,7 +184,9 @@ fn options(spine: PathBuf, freeze_at: Option<unskew_snapshot::EventTime>) -> Bac
         spine,
         time_column: "timestamp".to_owned(),
         freeze_at,
+        lag_us: 0,
         statuses: false,
         output: OutputOptions { overwrite: true },
+        resources: Resources::default(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use unskew::{Digest, SnapshotEntry};
-use unskew_batch::{OutputFile, Parity, TrainingSet};
+use unskew_batch::{Backfilled, Parity, TrainingSet};
 
 use crate::log::Log;
 
@@ -33,13 +33,14 @@ impl Report {
         self.digests.insert(format!("module:{name}"), json!(digest.to_string()));
     }
 
-    pub fn training(&mut self, set: &TrainingSet, output: &OutputFile, manifest: &Path, took: Duration) {
+    pub fn training(&mut self, made: &Backfilled, manifest: &Path, took: Duration) {
+        let output = &made.output;
         step("backfill", took);
         eprintln!(
             "    {}: {} rows x {} features, {} bytes, manifest {}",
             output.path.display(),
             output.rows,
-            set.plan.features.len(),
+            made.plan.features.len(),
             output.bytes,
             manifest.display()
         );

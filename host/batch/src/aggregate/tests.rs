@@ -8,6 +8,7 @@ use unskew_registry::{BuildOptions, build_component, load_modules};
 use unskew_snapshot::{KeyPart, MICROS_PER_HOUR};
 
 use super::*;
+use crate::asof::Sight;
 
 /// `transforms/ctr-history`, built once a process.
 fn module() -> &'static Module {
@@ -79,7 +80,10 @@ fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, call_rows: 
     let queries = Queries {
         keys: &query_keys,
         times: &times,
-        freeze_at: freeze_at.map(|at| EventTime(at * HALF_HOUR)),
+        sight: Sight {
+            freeze_at: freeze_at.map(|at| EventTime(at * HALF_HOUR)),
+            lag_us: 0,
+        },
         inputs: &[&prior, &weight],
     };
     let types: Vec<ColumnType> = module()

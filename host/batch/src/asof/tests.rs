@@ -3,6 +3,90 @@ use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{KeyPart, Version, compare_versions, encode_row, is_alive, parse_duration_us};
 
 use super::*;
+use crate::array::{column_to_array, value_at};
+use crate::table::Table;
+use arrow::array::{ArrayRef, StringArray};
+use std::sync::Arc;
+use unskew_snapshot::{EntityKey, KeyType};
+
+/// The join of rows whose keys are single texts.
+struct AsOf<'a> {
+    keys: Vec<Option<EntityKey>>,
+    table: &'a Table,
+}
+
+/// What it gave.
+struct Found {
+    rows: Vec<Option<u32>>,
+    status: Vec<Status>,
+    ties: u64,
+}
+
+fn key_column(keys: &[Option<EntityKey>]) -> ArrayRef {
+    let texts = keys
+        .iter()
+        .map(|key| match key.as_ref()?.parts(&[KeyType::String]).unwrap()[..] {
+            [KeyPart::String(text)] => Some(text),
+            _ => panic!("a key of one text"),
+        });
+    Arc::new(texts.collect::<StringArray>())
+}
+
+impl<'a> AsOf<'a> {
+    fn build(keys: Vec<Option<EntityKey>>, table: &'a Table) -> Self {
+        Self { keys, table }
+    }
+
+    fn join(
+        &self,
+        spine_keys: &[Option<EntityKey>],
+        spine_times: &[EventTime],
+        ttl: Option<Ttl>,
+        freeze_at: Option<EventTime>,
+    ) -> Found {
+        let table = self.table;
+        let (source_keys, spine_keys) = ([key_column(&self.keys)], [key_column(spine_keys)]);
+        let mut source_words = KeyWords::lenient(&source_keys, table.rows());
+        let mut spine_words = KeyWords::lenient(&spine_keys, spine_times.len());
+        // Hashes of a few bits, so that different keys collide.
+        source_words.words.iter_mut().for_each(|word| *word &= 1);
+        spine_words.words.iter_mut().for_each(|word| *word &= 1);
+        let event_time: Vec<i64> = table.event_time().iter().map(|time| time.0).collect();
+        let times: Vec<i64> = spine_times.iter().map(|time| time.0).collect();
+        let columns: Vec<(ArrayRef, ColumnType)> = table
+            .columns()
+            .iter()
+            .map(|column| (column_to_array(column, table.rows()), column.column_type()))
+            .collect();
+        let known_at = |row: u32| table.known_at().and_then(|known| known[row as usize]);
+        let encode = |row: u32, out: &mut Vec<u8>| {
+            for (array, column_type) in &columns {
+                encode_row(&[value_at(array, *column_type, row as usize)], out);
+            }
+        };
+        let joined = super::join(
+            &Versions {
+                words: &source_words,
+                keys: KeyColumns::new(&source_keys),
+                event_time: &event_time,
+                known_at: table.known_at().map(|_| &known_at as &dyn Fn(u32) -> Option<EventTime>),
+                encode: &encode,
+            },
+            &Moments {
+                words: &spine_words,
+                keys: KeyColumns::new(&spine_keys),
+                times: &times,
+                sight: Sight { freeze_at, lag_us: 0 },
+                ttl,
+            },
+        );
+        Found {
+            rows: joined.rows.iter().map(|row| (*row != NO_ROW).then_some(*row)).collect(),
+            status: joined.status,
+            ties: joined.ties,
+        }
+    }
+}
 
 fn key(name: &str) -> Option<EntityKey> {
     (!name.is_empty()).then(|| EntityKey::new(&[KeyPart::String(name)]).unwrap())
@@ -34,7 +118,7 @@ fn check(
 ) {
     let rows: Vec<_> = rows.iter().map(|r| ("a", r.0, r.1, r.2)).collect();
     let (keys, table) = table(&rows);
-    let joined = AsOfIndex::build(keys, &table).join(
+    let joined = AsOf::build(keys, &table).join(
         &[key("a")],
         &[EventTime(spine)],
         ttl.map(Ttl::from_micros),
@@ -124,7 +208,7 @@ fn a_frozen_join_sees_what_was_known_then_and_ages_it_now() {
 #[test]
 fn null_and_unknown_keys_are_not_found_and_duplicates_are_kept() {
     let (keys, table) = table(&[("", 1, None, 1), ("a", 1, None, 2)]);
-    let index = AsOfIndex::build(keys, &table);
+    let index = AsOf::build(keys, &table);
     let spine = [key("a"), key(""), key("b"), key("a")];
     let joined = index.join(&spine, &[EventTime(1); 4], None, None);
     assert_eq!(joined.rows, [Some(1), None, None, Some(1)]);
@@ -142,7 +226,7 @@ fn purchases_get_the_features_of_their_time() {
     let times = ["2024-01-10", "2024-01-17", "2024-01-15"].map(at).to_vec();
     let columns = vec![("logins".to_owned(), logins), ("spend".to_owned(), spend)];
     let table = Table::new(columns, times, None);
-    let index = AsOfIndex::build(["u1", "u1", "u2"].map(key).to_vec(), &table);
+    let index = AsOf::build(["u1", "u1", "u2"].map(key).to_vec(), &table);
     let spine = ["u1", "u1", "u2"].map(key);
     let times = ["2024-01-15T10:00:00Z", "2024-01-20T14:30:00Z", "2024-01-18T09:00:00Z"].map(at);
     let (first, second, third) = (Some((5, 45.0)), Some((6, 46.0)), Some((3, 60.0)));
@@ -240,7 +324,7 @@ proptest! {
         let (found, status, ties) = naive(&keys, &table, &spine, ttl, freeze);
 
         let (spine_keys, times): (Vec<_>, Vec<_>) = spine.into_iter().unzip();
-        let joined = AsOfIndex::build(keys, &table).join(&spine_keys, &times, ttl, freeze);
+        let joined = AsOf::build(keys, &table).join(&spine_keys, &times, ttl, freeze);
         let bytes: Vec<_> = joined.rows.iter().map(|row| row.map(|row| {
             let mut bytes = Vec::new();
             encode_row(&[table.columns()[0].value(row as usize)], &mut bytes);
@@ -261,7 +345,7 @@ proptest! {
     ) {
         let value = |rows: &[(&str, i64, Option<i64>, i64)]| {
             let (keys, table) = table(rows);
-            let joined = AsOfIndex::build(keys, &table).join(&[key("a")], &[EventTime(at)], None, None);
+            let joined = AsOf::build(keys, &table).join(&[key("a")], &[EventTime(at)], None, None);
             (joined.rows[0].map(|row| rows[row as usize].3), joined.status, joined.ties)
         };
         let forward = value(&rows);
@@ -277,7 +361,7 @@ fn one_entity_with_many_late_rows_is_joined_quickly() {
         .map(|i| ("a", i, Some(if i == 0 { 0 } else { 1_000_000 }), i))
         .collect();
     let (keys, table) = table(&rows);
-    let index = AsOfIndex::build(keys, &table);
+    let index = AsOf::build(keys, &table);
     let times: Vec<_> = (0..200_000).map(EventTime).collect();
     let joined = index.join(&vec![key("a"); times.len()], &times, None, None);
     assert!(joined.rows.iter().all(|row| *row == Some(0)));

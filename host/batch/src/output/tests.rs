@@ -7,6 +7,25 @@ use unskew_frame::{Column, ColumnType};
 use super::*;
 use crate::array::{array_to_column, column_to_array, status_to_array};
 
+pub(crate) type OutputColumn = (String, ArrayRef);
+
+/// Writes a file of one row group.
+pub(crate) fn write_columns(
+    path: &Path,
+    rows: usize,
+    columns: &[OutputColumn],
+    options: OutputOptions,
+) -> Result<OutputFile, WriteError> {
+    let types: Vec<_> = columns
+        .iter()
+        .map(|(name, array)| (name.clone(), array.data_type().clone()))
+        .collect();
+    let arrays: Vec<ArrayRef> = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
+    let (mut writer, encoder) = TableWriter::create(path, &types, options)?;
+    writer.append(encoder.encode(0, rows, &arrays)?)?;
+    writer.finish()
+}
+
 fn columns() -> Vec<OutputColumn> {
     let mut vectors = Column::new(ColumnType::Vector(2));
     vectors.push_vector(&[0.5, -0.0]);
@@ -95,10 +114,6 @@ fn columns_that_make_no_file_leave_none() {
     assert_eq!(
         message(&[column("")], 1),
         "cannot write out.parquet: a column has no name"
-    );
-    assert_eq!(
-        message(&[column("a")], 2),
-        "cannot write out.parquet: column `a` has 1 rows, not 2"
     );
     assert!(files(folder.path()).is_empty());
 

@@ -137,11 +137,11 @@ fn append(path: &Path, first_row: usize, array: &ArrayRef, column: &mut Growing)
     Ok(())
 }
 
-fn place(row: usize) -> Place {
+pub(super) fn place(row: usize) -> Place {
     Place::Row(row as u64 + 1)
 }
 
-fn cast_error(path: &Path, first_row: usize, column: &str, error: CastError) -> ReadError {
+pub(super) fn cast_error(path: &Path, first_row: usize, column: &str, error: CastError) -> ReadError {
     let (path, column) = (path.to_owned(), column.to_owned());
     match error {
         CastError::Value { row, value, to, .. } => ReadError::Value {
@@ -160,7 +160,7 @@ fn cast_error(path: &Path, first_row: usize, column: &str, error: CastError) -> 
 }
 
 /// Runs a step of the reader, which answers some damaged files with a panic.
-fn guard<T, E: ToString>(path: &Path, step: impl FnOnce() -> Result<T, E>) -> Result<T, ReadError> {
+pub(super) fn guard<T, E: ToString>(path: &Path, step: impl FnOnce() -> Result<T, E>) -> Result<T, ReadError> {
     // What a panic leaves behind is dropped with the error.
     let outcome = catch_unwind(AssertUnwindSafe(step));
     let reason = match outcome {

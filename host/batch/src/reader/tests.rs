@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use unskew_frame::Value;
 
 use super::*;
-use crate::output::{OutputOptions, write_columns};
+use crate::output::OutputOptions;
+use crate::output::tests::write_columns;
 
 /// A directory with one file, and what is read of it.
 struct Case {

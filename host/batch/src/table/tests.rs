@@ -6,7 +6,8 @@ use unskew_frame::Value;
 
 use super::*;
 use crate::array::column_to_array;
-use crate::output::{OutputOptions, write_columns};
+use crate::output::OutputOptions;
+use crate::output::tests::write_columns;
 
 #[test]
 fn a_table_has_its_columns_and_times() {

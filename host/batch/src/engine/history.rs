@@ -1,0 +1,144 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
+use unskew::{Descriptor, ViewRead, ViewStep};
+use unskew_frame::ColumnType;
+use unskew_snapshot::EventTime;
+
+use super::scatter::too_large;
+use crate::array::canonical_type;
+use crate::backfill::BackfillError;
+use crate::entity_key::EntityKeyError;
+use crate::project::Project;
+use crate::reader::{Morsel, Request, Scan, Wanted};
+use crate::view::view_source;
+use crate::words::{KeyWords, WordError};
+
+/// The history of a view, to be read in pieces: its key's columns, those of its features or its module's events, the event
+/// time, and the known-at if the source has one.
+pub(crate) struct History {
+    pub step: ViewStep,
+    pub scan: Scan,
+    pub key_columns: usize,
+    /// Of the key's columns and of the values.
+    pub types: Vec<ColumnType>,
+    pub names: Vec<String>,
+    pub has_known_at: bool,
+    /// The columns that the service reads, or all of the events.
+    pub kept: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl History {
+    pub fn open(
+        project: &Project,
+        modules: &BTreeMap<String, Descriptor>,
+        step: &ViewStep,
+    ) -> Result<Self, BackfillError> {
+        let source = view_source(project, modules, &step.view)?;
+        let mut columns: Vec<Wanted> = source.table.columns.iter().map(Wanted::from).collect();
+        let types: Vec<ColumnType> = columns.iter().map(|column| column.column_type).collect();
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        columns.push(Wanted::time(&source.table.event_time, false));
+        columns.extend(
+            source
+                .table
+                .known_at
+                .iter()
+                .map(|known_at| Wanted::time(known_at, true)),
+        );
+        let request = Request {
+            columns: &columns,
+            carry: None,
+        };
+        let scan = Scan::open(&source.table.path, &request)?;
+        let kept = match &step.read {
+            ViewRead::Aggregate { .. } => (source.key_columns..types.len()).collect(),
+            ViewRead::Features(features) => features
+                .iter()
+                .map(|(name, _)| source.feature(name).map(|index| source.key_columns + index))
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Self {
+            step: step.clone(),
+            scan,
+            key_columns: source.key_columns,
+            types,
+            names,
+            has_known_at: source.table.known_at.is_some(),
+            kept,
+            schema: schema_of(columns.iter().map(|column| column.column_type)),
+        })
+    }
+
+    /// Of the batches that [`read`](Self::read) gives.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub fn read(&self, morsel: &Morsel) -> Result<HistoryBatch, BackfillError> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let piece = self.scan.read(morsel, &all, false)?;
+        let batch = batch_of(&self.schema, piece.columns, morsel.rows)?;
+        Ok(HistoryBatch {
+            words: self.words(&batch).map_err(|error| self.key_error(morsel, error))?,
+            batch,
+        })
+    }
+
+    pub fn keys<'a>(&self, batch: &'a RecordBatch) -> &'a [ArrayRef] {
+        &batch.columns()[..self.key_columns]
+    }
+
+    pub fn words(&self, batch: &RecordBatch) -> Result<KeyWords, WordError> {
+        KeyWords::of(self.keys(batch), batch.num_rows())
+    }
+
+    pub fn event_time<'a>(&self, batch: &'a RecordBatch) -> &'a [i64] {
+        times(batch.column(self.types.len()))
+    }
+
+    pub fn known_at<'a>(&self, batch: &'a RecordBatch) -> Option<&'a ArrayRef> {
+        self.has_known_at.then(|| batch.column(self.types.len() + 1))
+    }
+
+    fn key_error(&self, morsel: &Morsel, error: WordError) -> BackfillError {
+        BackfillError::Key {
+            view: self.step.view.clone(),
+            source: EntityKeyError {
+                row: morsel.first_row as usize + error.row,
+                source: error.source,
+            },
+        }
+    }
+}
+
+/// Rows of a history and the words of their keys.
+pub(crate) struct HistoryBatch {
+    pub batch: RecordBatch,
+    pub words: KeyWords,
+}
+
+/// The microseconds of a canonical array of times.
+pub(crate) fn times(array: &ArrayRef) -> &[i64] {
+    array.as_primitive::<TimestampMicrosecondType>().values()
+}
+
+/// The time at `row`, if there is one.
+pub(crate) fn time_at(array: &ArrayRef, row: usize) -> Option<EventTime> {
+    array.is_valid(row).then(|| EventTime(times(array)[row]))
+}
+
+/// Unnamed columns of canonical arrays.
+pub(crate) fn schema_of(types: impl Iterator<Item = ColumnType>) -> SchemaRef {
+    let field =
+        |(index, column_type): (usize, ColumnType)| Field::new(index.to_string(), canonical_type(column_type), true);
+    Arc::new(Schema::new(types.enumerate().map(field).collect::<Vec<_>>()))
+}
+
+pub(crate) fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, BackfillError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(too_large)
+}

@@ -1,0 +1,282 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use unskew::Digest;
+
+/// What a training set was made of: written beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackfillManifest {
+    /// [`SEMANTICS_VERSION`](crate::SEMANTICS_VERSION).
+    pub semantics: u32,
+    /// The service.
+    pub service: String,
+    /// The moment of the freeze, in microseconds.
+    pub freeze_at_us: Option<i64>,
+    /// How much later than it happened everything was taken to be known, in microseconds.
+    #[serde(default)]
+    pub lag_us: u64,
+    /// The rows.
+    pub rows: u64,
+    /// The training set.
+    pub output: Digest,
+    /// The files that were read: path, size, digest.
+    pub inputs: Vec<InputEntry>,
+    /// The modules by name.
+    pub modules: BTreeMap<String, Digest>,
+    /// Per view, the rows chosen by row bytes alone.
+    pub ties: BTreeMap<String, u64>,
+    /// The native code's settings.
+    pub engine: Digest,
+}
+
+/// A file that a backfill read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InputEntry {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// Where the manifest of a training set is.
+pub fn manifest_path(output: &Path) -> PathBuf {
+    let mut path = output.as_os_str().to_owned();
+    path.push(".manifest.json");
+    path.into()
+}
+
+impl BackfillManifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// The file is missing or is no manifest.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let text = fs::read(path).map_err(|source| ManifestError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        serde_json::from_slice(&text).map_err(|error| ManifestError::Malformed {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Compares the training set at `output` and all inputs with what the manifest says. Reads all of them. Gives those that
+    /// are not what they were, none if all are.
+    pub fn verify(&self, output: &Path) -> Vec<Stale> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| (input.path.as_path(), Some(input.bytes), input.digest));
+        let all = std::iter::once((output, None, self.output)).chain(inputs);
+        all.filter_map(|(path, bytes, digest)| {
+            let reason = match check(path, bytes, digest) {
+                Ok(()) => return None,
+                Err(reason) => reason,
+            };
+            let path = path.to_owned();
+            Some(Stale { path, reason })
+        })
+        .collect()
+    }
+
+    /// What another backfill was made of that this one was not: code, data, or the question itself. Paths of inputs are
+    /// compared by their names and digests, so that a copy elsewhere is the same input.
+    pub fn diff(&self, other: &Self) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        let mut push = |kind, what: &str, before: String, after: String| {
+            if before != after {
+                let what = what.to_owned();
+                differences.push(Difference {
+                    kind,
+                    what,
+                    before,
+                    after,
+                });
+            }
+        };
+        push(Moved::Question, "service", self.service.clone(), other.service.clone());
+        push(
+            Moved::Question,
+            "freeze",
+            time(self.freeze_at_us),
+            time(other.freeze_at_us),
+        );
+        push(
+            Moved::Question,
+            "lag",
+            format!("{} us", self.lag_us),
+            format!("{} us", other.lag_us),
+        );
+        push(
+            Moved::Code,
+            "semantics",
+            self.semantics.to_string(),
+            other.semantics.to_string(),
+        );
+        push(Moved::Code, "engine", self.engine.to_string(), other.engine.to_string());
+        for name in self
+            .modules
+            .keys()
+            .chain(other.modules.keys())
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            let digest =
+                |modules: &BTreeMap<String, Digest>| modules.get(name).map_or("none".to_owned(), Digest::to_string);
+            push(
+                Moved::Code,
+                &format!("module {name}"),
+                digest(&self.modules),
+                digest(&other.modules),
+            );
+        }
+        let (before, after) = (by_name(&self.inputs), by_name(&other.inputs));
+        for name in before
+            .keys()
+            .chain(after.keys())
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            let shown = |inputs: &BTreeMap<String, Vec<Digest>>| match inputs.get(name).map(Vec::as_slice) {
+                None => "none".to_owned(),
+                Some(digests) => digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", "),
+            };
+            push(Moved::Data, &format!("input {name}"), shown(&before), shown(&after));
+        }
+        push(Moved::Result, "rows", self.rows.to_string(), other.rows.to_string());
+        for name in self
+            .ties
+            .keys()
+            .chain(other.ties.keys())
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            let ties = |ties: &BTreeMap<String, u64>| ties.get(name).copied().unwrap_or(0).to_string();
+            push(
+                Moved::Result,
+                &format!("ties in {name}"),
+                ties(&self.ties),
+                ties(&other.ties),
+            );
+        }
+        push(
+            Moved::Result,
+            "training set",
+            self.output.to_string(),
+            other.output.to_string(),
+        );
+        differences
+    }
+}
+
+/// A file that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What differs between two manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Of what kind it is.
+    pub kind: Moved,
+    /// What it is.
+    pub what: String,
+    /// As the first says.
+    pub before: String,
+    /// As the second says.
+    pub after: String,
+}
+
+/// What moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// What was asked for.
+    Question,
+    /// What computed it.
+    Code,
+    /// What it was computed from.
+    Data,
+    /// What came out.
+    Result,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Question => "question",
+            Self::Code => "code",
+            Self::Data => "data",
+            Self::Result => "result",
+        })
+    }
+}
+
+/// Why a manifest could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The file is missing or unreadable.
+    #[error("cannot read the manifest {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no manifest.
+    #[error("{} is not the manifest of a backfill: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+fn check(path: &Path, bytes: Option<u64>, digest: Digest) -> Result<(), String> {
+    let read = || -> io::Result<(u64, Digest)> {
+        let file = File::open(path)?;
+        Ok((file.metadata()?.len(), Digest::of_reader(file)?))
+    };
+    match read() {
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok((len, _)) if bytes.is_some_and(|bytes| bytes != len) => {
+            Err(format!("has {len} bytes, not {}", bytes.unwrap_or_default()))
+        }
+        Ok((_, found)) if found != digest => Err(format!("is {found}, not {digest}")),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn time(micros: Option<i64>) -> String {
+    micros.map_or("none".to_owned(), |micros| {
+        unskew_snapshot::EventTime(micros).to_string()
+    })
+}
+
+/// The digests of the inputs by the names of their files: those of one name in order.
+fn by_name(inputs: &[InputEntry]) -> BTreeMap<String, Vec<Digest>> {
+    let mut names: BTreeMap<String, Vec<Digest>> = BTreeMap::new();
+    for input in inputs {
+        let name = input
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        names.entry(name).or_default().push(input.digest);
+    }
+    names.values_mut().for_each(|digests| digests.sort_unstable());
+    names
+}
+
+#[cfg(test)]
+mod tests;

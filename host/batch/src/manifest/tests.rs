@@ -1,0 +1,98 @@
+use super::*;
+
+fn manifest(folder: &Path, names: &[&str]) -> BackfillManifest {
+    let digest = |name: &str| {
+        let path = folder.join(name);
+        fs::write(&path, name).unwrap();
+        InputEntry {
+            path,
+            bytes: name.len() as u64,
+            digest: Digest::of(name.as_bytes()),
+        }
+    };
+    fs::write(folder.join("out"), "out").unwrap();
+    BackfillManifest {
+        semantics: 1,
+        service: "ranker".to_owned(),
+        freeze_at_us: None,
+        lag_us: 0,
+        rows: 3,
+        output: Digest::of(b"out"),
+        inputs: names.iter().map(|name| digest(name)).collect(),
+        modules: BTreeMap::from([("ctr".to_owned(), Digest::of(b"ctr"))]),
+        ties: BTreeMap::from([("users".to_owned(), 2)]),
+        engine: Digest::of(b"engine"),
+    }
+}
+
+#[test]
+fn a_file_that_is_not_what_it_was_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let manifest = manifest(folder.path(), &["a", "b", "c", "d"]);
+    assert_eq!(manifest.verify(&out), []);
+    fs::write(folder.path().join("a"), "x").unwrap();
+    fs::write(folder.path().join("b"), "longer").unwrap();
+    fs::remove_file(folder.path().join("c")).unwrap();
+    let stale = manifest.verify(&out);
+    let names: Vec<_> = stale
+        .iter()
+        .map(|stale| stale.path.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert!(stale[0].reason.starts_with("is sha256:"), "{}", stale[0].reason);
+    assert_eq!(stale[1].reason, "has 6 bytes, not 1");
+    assert!(stale[2].reason.starts_with("cannot be read"), "{}", stale[2].reason);
+    fs::write(&out, "tuo").unwrap();
+    assert_eq!(manifest.verify(&out)[0].path, out);
+}
+
+#[test]
+fn what_moved_is_told_by_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = manifest(folder.path(), &["a", "b"]);
+    assert_eq!(before.diff(&before), []);
+
+    // The same files elsewhere are the same inputs.
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(before.diff(&manifest(elsewhere.path(), &["a", "b"])), []);
+
+    let mut after = manifest(folder.path(), &["b", "c"]);
+    after.modules.insert("ctr".to_owned(), Digest::of(b"other"));
+    after.modules.insert("new".to_owned(), Digest::of(b"new"));
+    after.freeze_at_us = Some(0);
+    after.rows = 4;
+    let told: Vec<_> = before
+        .diff(&after)
+        .into_iter()
+        .map(|d| (d.kind, d.what, d.before == "none"))
+        .collect();
+    let expected = [
+        (Moved::Question, "freeze", true),
+        (Moved::Code, "module ctr", false),
+        (Moved::Code, "module new", true),
+        (Moved::Data, "input a", false),
+        (Moved::Data, "input c", true),
+        (Moved::Result, "rows", false),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(kind, what, is_new)| (kind, what.to_owned(), is_new))
+    );
+}
+
+#[test]
+fn a_manifest_is_read_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = manifest(folder.path(), &["a"]);
+    let path = manifest_path(&folder.path().join("out"));
+    fs::write(&path, serde_json::to_vec(&before).unwrap()).unwrap();
+    assert_eq!(BackfillManifest::read(&path).unwrap(), before);
+    fs::write(&path, "{}").unwrap();
+    assert!(matches!(
+        BackfillManifest::read(&path),
+        Err(ManifestError::Malformed { .. })
+    ));
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(BackfillManifest::read(&path), Err(ManifestError::Read { .. })));
+}
