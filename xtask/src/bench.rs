@@ -6,14 +6,16 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 7] = ["evaluate", "knobs", "request", "swap", "lookup", "layouts", "write"];
+const BENCHES: [&str; 8] = ["evaluate", "knobs", "request", "swap", "lookup", "layouts", "write", "backfill"];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
+/// The bench that other tools are installed for.
+const BACKFILL: &str = "backfill";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, knobs, request, swap, lookup, layouts, write or compare; all but compare, which builds RocksDB, if none is
-    /// named.
+    /// evaluate, knobs, request, swap, lookup, layouts, write, backfill or compare; all but compare, which builds RocksDB,
+    /// if none is named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
@@ -48,7 +50,22 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
         setup::wasm_toolchain()?;
     }
     let mut command = root_command("cargo");
-    if name == COMPARE {
+    if name == BACKFILL {
+        // With the other tools that are there; with none of them where Python is not.
+        let python = setup::python("benches/backfill/requirements.txt");
+        command.args([
+            "run",
+            "--release",
+            "--locked",
+            "--package",
+            "unskew-backfill-benches",
+            "--",
+        ]);
+        match python {
+            Ok(python) => drop(command.arg("--python").arg(python)),
+            Err(error) => eprintln!("without other tools: {error}"),
+        }
+    } else if name == COMPARE {
         command.args([
             "run",
             "--release",

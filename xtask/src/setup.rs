@@ -1,7 +1,7 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{root_command, run};
+use crate::{root, root_command, run};
 
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "cargo-web"];
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -41,6 +41,27 @@ pub fn strace() -> Result<(), String> {
         Ok(()) if has_strace() => Ok(()),
         _ => Err("strace(1) is missing and could not be installed: install the package `strace`".to_owned()),
     }
+}
+
+/// A Python of a virtual environment that has the packages of a requirements file, which are installed from PyPI if they are
+/// missing.
+pub fn python(requirements: &str) -> Result<PathBuf, String> {
+    let directory = root().join("target/python");
+    let python = directory.join("bin/python");
+    if !python.exists() {
+        run(root_command("python3").args(["-m", "venv"]).arg(&directory))?;
+    }
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ])
+        .arg(root().join(requirements)))?;
+    Ok(python)
 }
 
 /// Installs packages where Debian's installer is.

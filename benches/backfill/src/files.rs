@@ -1,0 +1,146 @@
+use std::error::Error;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+/// The rows of a row group, of inputs and outputs.
+pub const GROUP_ROWS: usize = 1 << 17;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub fn properties() -> Result<WriterProperties, parquet::errors::ParquetError> {
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build())
+}
+
+/// The floor: reads every value of both files, then writes as many rows as the spine has, of the columns of the spine and the
+/// features, all on `threads` threads, a row group at a time. It joins nothing.
+pub fn read_and_write(spine: &Path, history: &Path, out: &Path, threads: usize) -> Result<(), Failure> {
+    let spine = read(spine, threads, usize::MAX)?;
+    let rows: usize = spine.iter().map(RecordBatch::num_rows).sum();
+    let history = read(history, threads, rows.div_ceil(GROUP_ROWS))?;
+    let groups: Vec<RecordBatch> = spine
+        .iter()
+        .zip(&history)
+        .map(|(spine, history)| beside(spine, history))
+        .collect::<Result<_, _>>()?;
+    write(out, &groups, threads)
+}
+
+/// The columns of `spine`, then those of `history` that are its own.
+fn beside(spine: &RecordBatch, history: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let rows = spine.num_rows().min(history.num_rows());
+    let columns = |batch: &RecordBatch| -> Vec<(String, ArrayRef)> {
+        let names = batch
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect::<Vec<_>>();
+        names
+            .into_iter()
+            .zip(batch.slice(0, rows).columns().iter().cloned())
+            .collect()
+    };
+    let of_history = columns(history).into_iter().filter(|(name, _)| name.starts_with('f'));
+    RecordBatch::try_from_iter(columns(spine).into_iter().chain(of_history))
+}
+
+/// Reads all row groups and keeps the first `kept`.
+pub fn read(path: &Path, threads: usize, kept: usize) -> Result<Vec<RecordBatch>, Failure> {
+    let metadata = ArrowReaderMetadata::load(&File::open(path)?, ArrowReaderOptions::new())?;
+    let groups = metadata.metadata().num_row_groups();
+    let batches: Mutex<Vec<(usize, RecordBatch)>> = Mutex::new(Vec::new());
+    on_threads(threads, groups, |group| {
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(File::open(path)?, metadata.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(GROUP_ROWS)
+            .build()?;
+        for batch in reader {
+            let batch = batch?;
+            if group < kept {
+                lock(&batches).push((group, batch));
+            }
+        }
+        Ok(())
+    })?;
+    let mut batches = batches.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    batches.sort_by_key(|(group, _)| *group);
+    Ok(batches.into_iter().map(|(_, batch)| batch).collect())
+}
+
+fn write(path: &Path, groups: &[RecordBatch], threads: usize) -> Result<(), Failure> {
+    let Some(first) = groups.first() else {
+        return Ok(());
+    };
+    let schema = first.schema();
+    let writer = ArrowWriter::try_new(File::create(path)?, schema.clone(), Some(properties()?))?;
+    let (mut writer, factory) = writer.into_serialized_writer()?;
+    let done: Mutex<Vec<(usize, Vec<ArrowColumnChunk>)>> = Mutex::new(Vec::new());
+    on_threads(threads, groups.len(), |group| {
+        let mut chunks = Vec::new();
+        let mut columns = factory.create_column_writers(group)?.into_iter();
+        for (field, array) in schema.fields().iter().zip(groups[group].columns()) {
+            for leaf in compute_leaves(field, array)? {
+                let mut column = columns.next().ok_or("a column has no writer")?;
+                column.write(&leaf)?;
+                chunks.push(column.close()?);
+            }
+        }
+        lock(&done).push((group, chunks));
+        Ok(())
+    })?;
+    let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    done.sort_by_key(|(group, _)| *group);
+    for (_, chunks) in done {
+        let mut group = writer.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+    }
+    let file = writer.into_inner()?;
+    file.sync_all()?;
+    Ok(())
+}
+
+fn on_threads(threads: usize, tasks: usize, task: impl Fn(usize) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if tasks <= index {
+                        break;
+                    }
+                    if let Err(error) = task(index) {
+                        *lock(&failed) = Some(error);
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    failed
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .map_or(Ok(()), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
