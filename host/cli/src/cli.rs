@@ -2,7 +2,7 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::failure::Failure;
-use crate::{backfill, build, check, materialize, prepare, publish, snapshot};
+use crate::{backfill, build, check, diff, materialize, prepare, publish, snapshot, verify};
 
 /// Feature transforms that give the same bits in training and in serving.
 ///
@@ -29,6 +29,8 @@ enum Command {
     Build(build::Build),
     Check(check::Check),
     Backfill(backfill::Backfill),
+    Verify(verify::Verify),
+    Diff(diff::Diff),
     Materialize(materialize::Materialize),
     Publish(publish::Publish),
     Prepare(prepare::Prepare),
@@ -42,6 +44,8 @@ impl Cli {
             Command::Build(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Backfill(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Diff(command) => command.run(),
             Command::Materialize(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Prepare(command) => command.run(),

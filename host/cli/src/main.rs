@@ -10,6 +10,7 @@ mod backfill;
 mod build;
 mod check;
 mod cli;
+mod diff;
 mod failure;
 mod materialize;
 mod modules;
@@ -19,6 +20,7 @@ mod project;
 mod publish;
 mod snapshot;
 mod value;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;

@@ -12,6 +12,8 @@ fn every_command_has_help() {
     check("help-build", 0, &["build", "--help"]);
     check("help-check", 0, &["check", "--help"]);
     check("help-backfill", 0, &["backfill", "--help"]);
+    check("help-verify", 0, &["verify", "--help"]);
+    check("help-diff", 0, &["diff", "--help"]);
     check("help-materialize", 0, &["materialize", "--help"]);
     check("help-publish", 0, &["publish", "--help"]);
     check("help-prepare", 0, &["prepare", "--help"]);

@@ -10,4 +10,5 @@ mod flow;
 mod help;
 mod shop;
 mod snapshot_files;
+mod training_set;
 mod transcript;
