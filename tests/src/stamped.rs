@@ -7,14 +7,14 @@ use std::io;
 use std::path::Path;
 
 use unskew::{
-    ColumnType, EntityKey, EventTime, Features, Host, KeyPart, ModuleEntry, Request, Session, SnapshotEntry, Status,
-    Store, Value,
+    ColumnType, EntityKey, EventTime, Features, Host, KeyPart, Request, Session, SnapshotEntry, Status, Store, Value,
 };
 use unskew_batch::Project;
-use unskew_registry::{Draft, commit, compile_into, put_module, put_snapshot};
+use unskew_registry::{Draft, commit, load_modules, module_entries, put_snapshot};
 use unskew_snapshot::{FeatureColumn, KeyColumn, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions};
 
 use crate::hostile::Guest;
+use crate::runtime;
 
 /// The width of a row with its key.
 pub const ROW_BYTES: u64 = 64;
@@ -82,9 +82,8 @@ pub fn publish(store: &Store, generation: u64, rows: u64) -> Result<u64, Box<dyn
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("unskew.toml");
     let project = Project::parse(&path, PROJECT)?;
-    let component = Guest::constant("stamp", generation as f64).component();
-    let digest = put_module(store, &component)?;
-    compile_into(store, &store.compiled_dir(), &digest)?;
+    let components = [Guest::constant("stamp", generation as f64).component()];
+    let modules = load_modules(runtime(), store, &components)?;
     let mut snapshots = BTreeMap::new();
     for view in VIEWS {
         // In the store's file system, where a link will do.
@@ -99,13 +98,9 @@ pub fn publish(store: &Store, generation: u64, rows: u64) -> Result<u64, Box<dyn
         };
         snapshots.insert(view.to_owned(), entry);
     }
-    let entry = ModuleEntry {
-        digest,
-        version: "1.0.0".to_owned(),
-    };
     let draft = Draft {
         catalog: project.catalog().clone(),
-        modules: BTreeMap::from([("stamp".to_owned(), entry)]),
+        modules: module_entries(store, &modules)?,
         snapshots,
     };
     Ok(commit(store, draft)?)
@@ -117,7 +112,7 @@ pub fn publish(store: &Store, generation: u64, rows: u64) -> Result<u64, Box<dyn
 /// The store cannot be written.
 pub fn set_current(store: &Store, generation: u64) -> io::Result<()> {
     let draft = store.root().join(format!("{}.current", std::process::id()));
-    fs::write(&draft, format!("{generation}\n"))?;
+    fs::write(&draft, Store::encode_current(generation))?;
     fs::rename(draft, store.current_path())
 }
 

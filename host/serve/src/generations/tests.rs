@@ -58,7 +58,7 @@ impl Model {
                 modules: BTreeMap::new(),
                 snapshots: BTreeMap::from([("view".to_owned(), entry)]),
             };
-            fs::write(store.manifest_path(generation), serde_json::to_vec(&manifest).unwrap()).unwrap();
+            fs::write(store.manifest_path(generation), manifest.encode().unwrap()).unwrap();
         }
         Self {
             directory,
@@ -76,11 +76,14 @@ impl Model {
         self.set_current(1);
         let options = LoadOptions {
             compiled: self.directory.path().join("compiled"),
+            state_dir: None,
             backing: Backing::File,
             limits: CallLimits::SERVING,
             memory_bytes: None,
             kept_generations: 1,
             max_failures: 1,
+            metrics: Arc::new(Registry::new()),
+            audit: Arc::new(Audit::new(0)),
         };
         let store = Store::new(self.directory.path());
         let generations = Arc::new(Generations::open(self.runtime.clone(), store, options, Ok(1)).unwrap());
