@@ -3,6 +3,8 @@
 //!
 //! Answers are compared with those from scratch before anything is timed, on the first queries of each shape.
 
+#![expect(missing_docs, reason = "the names of a bench say what they are")]
+
 use std::time::{Duration, Instant};
 
 use unskew_guest::accumulate::{Count, Last, Mean, Sum};

@@ -14,12 +14,15 @@ pub trait PreviousState {
     const WINDOWS: &'static [WindowMeta];
 }
 
+/// Of a state's bytes, its version, and the levels of then and of now.
+type Decode<A> = fn(&[u8], u32, &[Level], &[Level]) -> Result<State<A>, StateError>;
+
 /// How to read one version of states as those of totals `A`.
 #[derive(Debug)]
 pub struct ReadableState<A> {
     windows: &'static [WindowMeta],
     version: fn(&[Level]) -> u32,
-    decode: fn(&[u8], u32, &[Level], &[Level]) -> Result<State<A>, StateError>,
+    decode: Decode<A>,
 }
 
 impl<A: Accumulator> ReadableState<A> {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 8] = ["evaluate", "knobs", "request", "swap", "lookup", "layouts", "write", "backfill"];
+const BENCHES: [&str; 8] = [
+    "evaluate", "knobs", "request", "swap", "lookup", "layouts", "write", "backfill",
+];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
 /// The bench that other tools are installed for.

@@ -20,7 +20,7 @@ pub fn input(item: &DeriveInput) -> Result<TokenStream> {
             type Readers = (#(#types,)*);
 
             #[inline(always)]
-            #[allow(unused_variables, unused_mut)]
+            #[allow(unused_variables, unused_mut, clippy::unused_unit)]
             fn readers(mut column: impl FnMut(usize) -> ::unskew_guest::frame::ColumnView<#lifetime>) -> Self::Readers {
                 (#(#readers(column(#columns)),)*)
             }

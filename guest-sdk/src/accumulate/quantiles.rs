@@ -90,10 +90,11 @@ impl<const BITS: u32, const BUCKETS: usize> Quantiles<BITS, BUCKETS> {
         let magnitude = bucket.unsigned_abs();
         let low = edge(magnitude - 1);
         // The bucket of the infinity is that alone; the one below it has no upper edge that is a number.
-        let middle = match magnitude + 1 {
-            above if above >= Self::INFINITE.unsigned_abs() + 1 => low,
-            _ if edge(magnitude).is_infinite() => low,
-            _ => low + (edge(magnitude) - low) / 2.0,
+        let is_edge = magnitude >= Self::INFINITE.unsigned_abs() || edge(magnitude).is_infinite();
+        let middle = if is_edge {
+            low
+        } else {
+            low + (edge(magnitude) - low) / 2.0
         };
         if bucket < 0 { -middle } else { middle }
     }

@@ -20,13 +20,13 @@ macro_rules! broken {
             }
 
             fn merge(&mut self, other: &Self) {
-                let merge: fn($type, $type) -> $type = $merge;
-                self.0 = merge(self.0, other.0);
+                const MERGE: fn($type, $type) -> $type = $merge;
+                self.0 = MERGE(self.0, other.0);
             }
 
             fn encode(&self, bytes: &mut Vec<u8>) {
-                let encode: fn($type) -> Vec<u8> = $encode;
-                bytes.extend(encode(self.0));
+                const ENCODE: fn($type) -> Vec<u8> = $encode;
+                bytes.extend(ENCODE(self.0));
             }
 
             fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError> {
@@ -36,8 +36,8 @@ macro_rules! broken {
 
         impl Accumulate<$value> for $name {
             fn add(&mut self, _: Timestamp, value: $value) {
-                let add: fn($type, $value) -> $type = $add;
-                self.0 = add(self.0, value);
+                const ADD: fn($type, $value) -> $type = $add;
+                self.0 = ADD(self.0, value);
             }
         }
     };

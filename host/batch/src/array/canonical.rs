@@ -74,7 +74,7 @@ pub(crate) fn value_at(array: &dyn Array, column_type: ColumnType, row: usize) -
         ColumnType::Bytes => Value::Bytes(array.as_binary::<i32>().value(row)),
         ColumnType::Vector(len) => {
             let list = array.as_fixed_size_list();
-            let start = list.value_offset_at(row) as usize;
+            let start = list.value_offset_at(row);
             Value::Vector(&list.values().as_primitive::<Float32Type>().values()[start..start + len as usize])
         }
     }

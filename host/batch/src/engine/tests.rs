@@ -235,7 +235,7 @@ fn many_rows(count: i64, seed: i64) -> Vec<Row> {
     let row = |index: i64| {
         let mixed = (index + seed).wrapping_mul(0x5851_f42d_4c95_7f2d) >> 20;
         Row {
-            user: (mixed % 31 != 0).then(|| if mixed % 3 == 0 { 7 } else { mixed % 500 }),
+            user: (mixed % 31 != 0).then_some(if mixed % 3 == 0 { 7 } else { mixed % 500 }),
             shop: ["a", "b", "c"].get((mixed % 4).unsigned_abs() as usize).copied(),
             t: mixed % 10_000,
             known: (mixed % 5 != 0).then_some(mixed % 11_000),
