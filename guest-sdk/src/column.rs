@@ -54,7 +54,7 @@ pub trait Output: Sized {
     /// Writes row `row`. Rows are written in order.
     fn write(self, writers: &mut Self::Writers<'_>, row: usize);
 
-    /// Ends a block of [`BLOCK_ROWS`] rows, or the rows.
+    /// Ends a block of `BLOCK_ROWS` rows, or the rows.
     fn end_block(writers: &mut Self::Writers<'_>, block: usize);
 }
 

@@ -138,9 +138,9 @@ pub struct Guest {
     pub post_return: String,
     /// What is done at the start.
     pub start: String,
-    /// The words at [`OUTPUT`].
+    /// The words at `OUTPUT`.
     pub output: Vec<u64>,
-    /// The result that is 16 bytes behind [`RESULT`].
+    /// The result that is 16 bytes behind `RESULT`.
     pub result: [u32; 4],
     /// Of the memory, at the start.
     pub pages: u32,

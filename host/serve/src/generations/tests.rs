@@ -4,6 +4,7 @@
 //! the counts of that tell how many generations are in memory.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use unskew_frame::ColumnType;
