@@ -96,7 +96,7 @@ fn ci() -> Result<(), String> {
     }
     run(root_command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--locked"])
-        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
     fuzz::fuzz(FUZZ_SECONDS)
 }
 
