@@ -109,6 +109,30 @@ impl Carried {
     }
 }
 
+/// Every file has the carried columns of the first, in its order.
+pub(super) fn check_names(path: &Path, first: &[impl AsRef<str>], names: &[&str]) -> Result<(), ReadError> {
+    let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
+    if let Some(lacking) = first.iter().find(|name| !names.contains(name)) {
+        return Err(ReadError::MissingColumn {
+            path: path.to_owned(),
+            column: (*lacking).to_owned(),
+            available: names.iter().map(|&name| name.to_owned()).collect(),
+        });
+    }
+    if first != names {
+        return Err(ReadError::Malformed {
+            path: path.to_owned(),
+            place: None,
+            reason: format!(
+                "the columns are {}, those of the first file {}: write all files with the same columns",
+                names.join(", "),
+                first.join(", ")
+            ),
+        });
+    }
+    Ok(())
+}
+
 /// The columns that were not asked for, by batches.
 #[derive(Default)]
 pub(super) struct CarriedArrays {
@@ -120,24 +144,7 @@ impl CarriedArrays {
     /// Every file has the columns of the first. Whether this is the first.
     pub(super) fn begin_file(&mut self, path: &Path, names: &[&str]) -> Result<bool, ReadError> {
         if let Some(first) = &self.names {
-            if let Some(lacking) = first.iter().find(|name| !names.contains(&name.as_str())) {
-                return Err(ReadError::MissingColumn {
-                    path: path.to_owned(),
-                    column: lacking.clone(),
-                    available: names.iter().map(|&name| name.to_owned()).collect(),
-                });
-            }
-            if first != names {
-                return Err(ReadError::Malformed {
-                    path: path.to_owned(),
-                    place: None,
-                    reason: format!(
-                        "the columns are {}, those of the first file {}: write all files with the same columns",
-                        names.join(", "),
-                        first.join(", ")
-                    ),
-                });
-            }
+            check_names(path, first, names)?;
             return Ok(false);
         }
         if let Some(twice) = (1..names.len()).find(|index| names[..*index].contains(&names[*index])) {

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{
 use unskew::Digest;
 use unskew_frame::ColumnType;
 
-use super::carry::is_carried;
+use super::carry::{check_names, is_carried};
 use super::parquet_file::{cast_error, guard, place};
 use super::{Format, InputFile, ReadError, Request, Wanted, files_of, locate};
 use crate::array::{canonical_type, column_to_array, text_bytes, to_canonical};
@@ -378,25 +378,12 @@ impl ParquetFile {
 /// Every file has the carried columns of the first.
 fn check_carried(path: &Path, first: &[Field], fields: &[Field]) -> Result<(), ReadError> {
     let names = |fields: &[Field]| -> Vec<String> { fields.iter().map(|field| field.name().clone()).collect() };
-    let (known, names) = (names(first), names(fields));
-    if let Some(lacking) = known.iter().find(|name| !names.contains(name)) {
-        return Err(ReadError::MissingColumn {
-            path: path.to_owned(),
-            column: lacking.clone(),
-            available: names,
-        });
-    }
-    if known != names {
-        return Err(ReadError::Malformed {
-            path: path.to_owned(),
-            place: None,
-            reason: format!(
-                "the columns are {}, those of the first file {}: write all files with the same columns",
-                names.join(", "),
-                known.join(", ")
-            ),
-        });
-    }
+    let here = names(fields);
+    check_names(
+        path,
+        &names(first),
+        &here.iter().map(String::as_str).collect::<Vec<_>>(),
+    )?;
     match first
         .iter()
         .zip(fields)
