@@ -38,7 +38,10 @@ pub use aggregate_laws::check_aggregate_laws;
 pub use laws::{LAW_CASES, check_accumulator_laws};
 pub use random::Random;
 
-use unskew_frame::{Column, ColumnType, Frame, encode};
+#[cfg(test)]
+pub(crate) use laws::{decoded, encoded};
+
+use unskew_frame::{Column, ColumnType, Frame, Value, encode};
 
 use crate::aggregate::{
     Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame, readable_versions,
@@ -109,6 +112,20 @@ macro_rules! aggregator_laws {
             }
         )+
     };
+}
+
+/// A column of these values.
+///
+/// # Panics
+/// A value is neither missing nor of the type.
+pub fn column<'a>(column_type: ColumnType, values: impl IntoIterator<Item = Value<'a>>) -> Column {
+    let mut column = Column::new(column_type);
+    for value in values {
+        if let Err(error) = column.push(value) {
+            panic!("{error}");
+        }
+    }
+    column
 }
 
 /// Applies `T` to `rows` rows of these inputs.

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::Random;
+use crate::testing::{Random, decoded, encoded};
 
 fn fold<A: Accumulate<V>, V: Clone>(values: &[(Timestamp, V)]) -> A {
     let mut folded = A::default();
@@ -25,19 +25,6 @@ fn of<A: Accumulate<V>, V: Clone>(values: &[V]) -> A {
             .map(|value| (Timestamp::default(), value.clone()))
             .collect::<Vec<_>>(),
     )
-}
-
-fn encoded<A: Accumulator>(accumulator: &A) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    accumulator.encode(&mut bytes);
-    bytes
-}
-
-fn decoded<A: Accumulator>(bytes: &[u8]) -> Result<A, StateError> {
-    let mut reader = StateReader::new(bytes);
-    let accumulator = A::decode(&mut reader)?;
-    reader.end()?;
-    Ok(accumulator)
 }
 
 fn bits(value: f64) -> u64 {

@@ -9,6 +9,7 @@ use unskew_frame::{Column, ColumnType, Value};
 
 use super::*;
 use crate::accumulate::{Count, Last, Max, Mean, Min, Sum};
+use crate::testing::column;
 use crate::{Accumulators, Input, Output, testing};
 
 #[derive(Input, Clone, Copy, Debug, PartialEq)]
@@ -138,12 +139,6 @@ fn query(state: usize, time: i64, visible: usize) -> Query {
         visible,
         scale: Some(2),
     }
-}
-
-fn column<'a>(column_type: ColumnType, values: impl IntoIterator<Item = Value<'a>>) -> Column {
-    let mut column = Column::new(column_type);
-    values.into_iter().for_each(|value| column.push(value).unwrap());
-    column
 }
 
 fn or_null<T>(value: Option<T>, wrap: impl Fn(T) -> Value<'static>) -> Value<'static> {

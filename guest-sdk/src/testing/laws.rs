@@ -97,13 +97,13 @@ fn fold<A: Accumulate<V>, V: Clone>(values: &[(Timestamp, V)]) -> A {
     folded
 }
 
-fn encoded<A: Accumulator>(accumulator: &A) -> Vec<u8> {
+pub(crate) fn encoded<A: Accumulator>(accumulator: &A) -> Vec<u8> {
     let mut bytes = Vec::new();
     accumulator.encode(&mut bytes);
     bytes
 }
 
-fn decoded<A: Accumulator>(bytes: &[u8]) -> Result<A, StateError> {
+pub(crate) fn decoded<A: Accumulator>(bytes: &[u8]) -> Result<A, StateError> {
     let mut reader = StateReader::new(bytes);
     let accumulator = A::decode(&mut reader)?;
     reader.end()?;

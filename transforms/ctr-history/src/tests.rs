@@ -1,5 +1,8 @@
 use unskew_guest::frame::{Column, ColumnType, Value};
-use unskew_guest::{Aggregate, Input, testing};
+use unskew_guest::{
+    Aggregate, Input,
+    testing::{self, column},
+};
 
 use super::*;
 
@@ -63,12 +66,6 @@ fn the_rate_is_smoothed_by_the_prior() {
 fn a_prior_that_is_no_number_shows() {
     let ctr = ctr_history(&totals(1, 1), &prior(f64::NAN, 1.0)).ctr;
     assert!(ctr.is_some_and(f64::is_nan));
-}
-
-fn column<'a>(column_type: ColumnType, values: impl IntoIterator<Item = Value<'a>>) -> Column {
-    let mut column = Column::new(column_type);
-    values.into_iter().for_each(|value| column.push(value).unwrap());
-    column
 }
 
 /// The impressions of one key.

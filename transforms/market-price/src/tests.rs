@@ -1,5 +1,5 @@
-use unskew_guest::frame::{Column, ColumnType, Value};
-use unskew_guest::testing;
+use unskew_guest::frame::{ColumnType, Value};
+use unskew_guest::testing::{self, column};
 
 use super::*;
 
@@ -11,12 +11,6 @@ const NOW: i64 = 1_705_320_000_000_000;
 
 unskew_guest::aggregator_laws! {
     laws: MarketPrice;
-}
-
-fn column<'a>(column_type: ColumnType, values: impl IntoIterator<Item = Value<'a>>) -> Column {
-    let mut column = Column::new(column_type);
-    values.into_iter().for_each(|value| column.push(value).unwrap());
-    column
 }
 
 type Event = (i64, Option<bool>, Option<f64>);

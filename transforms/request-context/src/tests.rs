@@ -1,5 +1,8 @@
 use unskew_guest::frame::{Column, ColumnType, Value};
-use unskew_guest::{RowTransform, testing};
+use unskew_guest::{
+    RowTransform,
+    testing::{self, column},
+};
 
 use super::*;
 
@@ -209,12 +212,6 @@ fn crosses_with_the_click_through_rate() {
         let found = (context.ctr_trend, context.ctr_logit, context.ctr_at_position);
         assert_eq!(found, (trend, logit, at_position), "{ctr_1d:?} {ctr_7d:?} {position:?}");
     }
-}
-
-fn column<'a>(column_type: ColumnType, values: impl IntoIterator<Item = Value<'a>>) -> Column {
-    let mut column = Column::new(column_type);
-    values.into_iter().for_each(|value| column.push(value).unwrap());
-    column
 }
 
 /// One request with three candidates, as a host passes it: what is the request's own is a scalar.

@@ -1,5 +1,8 @@
-use unskew_guest::frame::{Column, ColumnType, Value};
-use unskew_guest::{Aggregate as _, testing};
+use unskew_guest::frame::{ColumnType, Value};
+use unskew_guest::{
+    Aggregate as _,
+    testing::{self, column},
+};
 
 use super::*;
 
@@ -12,12 +15,6 @@ const NOW: i64 = 1_705_320_000_000_000;
 
 unskew_guest::aggregator_laws! {
     laws: UserFrequency;
-}
-
-fn column<'a>(column_type: ColumnType, values: impl IntoIterator<Item = Value<'a>>) -> Column {
-    let mut column = Column::new(column_type);
-    values.into_iter().for_each(|value| column.push(value).unwrap());
-    column
 }
 
 /// The features of `window` at `t`, by name.
