@@ -1,6 +1,6 @@
 //! Inputs of the benches, and their native twins: the same Rust source, compiled for this machine.
 
-use unskew_frame::{Column, ColumnType, Value};
+use unskew_frame::{Column, ColumnSlots, ColumnType, Value};
 use unskew_guest::{Input, Output, RowTransform, apply_rows};
 
 /// The inputs of `request-context` for `rows` rows: ids, positions, segments and rates that differ from row to row.
@@ -29,10 +29,7 @@ pub fn request_context_inputs(rows: usize) -> Vec<Column> {
 /// Applies the transform natively, from columns to columns, which are written in place.
 pub fn apply_native<T: RowTransform>(inputs: &[&Column], rows: usize, outputs: &mut [Column]) {
     let readers = T::Input::readers(|index| inputs[index].view());
-    let mut slots = outputs
-        .iter_mut()
-        .zip(T::Output::COLUMNS)
-        .map(|(column, declared)| column.lay_out(rows, declared.nullable));
+    let mut slots = ColumnSlots::new(outputs, rows);
     apply_rows::<T>(&readers, rows, &mut T::Output::writers(&mut slots));
     drop(slots);
     outputs.iter_mut().for_each(Column::seal);

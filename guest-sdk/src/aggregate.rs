@@ -520,8 +520,8 @@ fn write_outputs<T: Aggregate>(
         .iter()
         .flat_map(|_| T::Output::COLUMNS.iter().map(|c| (c.column_type, c.nullable)));
     let mut result = Ok(());
-    out.write(columns, rows, |mut slots| {
-        let windows = T::WINDOWS.iter().map(|_| (T::Output::writers(&mut slots), 0));
+    out.write(columns, rows, |slots| {
+        let windows = T::WINDOWS.iter().map(|_| (T::Output::writers(slots), 0));
         let mut outputs = Outputs::<T> {
             windows: windows.collect(),
         };

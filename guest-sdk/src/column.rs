@@ -1,4 +1,4 @@
-use unskew_frame::{ColumnType, ColumnView, Slot};
+use unskew_frame::{ColumnType, ColumnView, Slot, Slots};
 
 use crate::Timestamp;
 
@@ -49,7 +49,7 @@ pub trait Output: Sized {
     type Writers<'w>;
 
     /// The writers of these slots, which are those of [`COLUMNS`](Self::COLUMNS).
-    fn writers<'w>(slots: &mut impl Iterator<Item = Slot<'w>>) -> Self::Writers<'w>;
+    fn writers<'w>(slots: &mut impl Slots<'w>) -> Self::Writers<'w>;
 
     /// Writes row `row`. Rows are written in order.
     fn write(self, writers: &mut Self::Writers<'_>, row: usize);

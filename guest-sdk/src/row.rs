@@ -1,4 +1,4 @@
-use unskew_frame::{Column, ColumnType, ColumnView, EncodeError, Frame, Slot, lay_out, seal};
+use unskew_frame::{Column, ColumnType, ColumnView, EncodeError, Frame, FrameSlots, lay_out, seal};
 
 use crate::column::{BLOCK_ROWS, ColumnMeta, Input, Output, check_present};
 use crate::module::ModuleMeta;
@@ -44,7 +44,7 @@ impl FrameBuffer {
         &mut self,
         columns: C,
         rows: usize,
-        write: impl FnOnce(&mut dyn Iterator<Item = Slot<'_>>),
+        write: impl FnOnce(&mut FrameSlots<'_>),
     ) -> Result<(), EncodeError>
     where
         C: Iterator<Item = (ColumnType, bool)> + Clone,
@@ -64,32 +64,41 @@ impl FrameBuffer {
 pub fn apply_frame<T: RowTransform>(inputs: &[u64], outputs: &mut FrameBuffer) -> Result<(), RowError> {
     let declared = <T::Input<'_> as Input<'_>>::COLUMNS;
     let frame = Frame::open(inputs, declared.len()).map_err(|error| RowError(error.to_string()))?;
-    let mut refusal = None;
-    let readers = T::Input::readers(|index| {
-        typed(&frame, index, &declared[index]).unwrap_or_else(|error| {
-            refusal.get_or_insert(error);
-            ColumnView::empty(declared[index].column_type)
-        })
-    });
-    if let Some(error) = refusal {
-        return Err(error);
+    let mut is_refused = false;
+    let readers = T::Input::readers(
+        #[inline(always)]
+        |index| match frame.typed(index, declared[index].column_type) {
+            Ok(column) if declared[index].nullable || column.is_all_present() => column,
+            _ => {
+                is_refused = true;
+                ColumnView::empty(declared[index].column_type)
+            }
+        },
+    );
+    if is_refused {
+        return Err(refusal(&frame, declared));
     }
     let columns = T::Output::COLUMNS.iter().map(|c| (c.column_type, c.nullable));
     outputs
-        .write(columns, frame.rows(), |mut slots| {
-            apply_rows::<T>(&readers, frame.rows(), &mut T::Output::writers(&mut slots));
+        .write(columns, frame.rows(), |slots| {
+            apply_rows::<T>(&readers, frame.rows(), &mut T::Output::writers(slots));
         })
         .map_err(|error| RowError(error.to_string()))
 }
 
-/// Column `index`, which is to be as it is declared.
-#[inline]
-fn typed<'a>(frame: &Frame<'a>, index: usize, declared: &ColumnMeta) -> Result<ColumnView<'a>, RowError> {
-    let column = frame
-        .typed(index, declared.column_type)
-        .map_err(|error| RowError(error.to_string()))?;
-    check_present(declared, column).map_err(RowError)?;
-    Ok(column)
+/// What is wrong with a frame that was refused: told apart, so that reading one is short.
+#[cold]
+fn refusal(frame: &Frame<'_>, declared: &[ColumnMeta]) -> RowError {
+    let check = |(index, declared): (usize, &ColumnMeta)| {
+        let column = frame
+            .typed(index, declared.column_type)
+            .map_err(|error| error.to_string())?;
+        check_present(declared, column)
+    };
+    match declared.iter().enumerate().try_for_each(check) {
+        Err(error) => RowError(error),
+        Ok(()) => RowError("the frame is not what the descriptor says".to_owned()),
+    }
 }
 
 /// Applies `T` to `rows` rows.

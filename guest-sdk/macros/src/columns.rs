@@ -50,24 +50,18 @@ pub fn output(item: &DeriveInput) -> Result<TokenStream> {
     let each = |member: &str| each(fields, &quote!(OutputValue), member);
     let (types, writers) = (each("Writer"), each("writer"));
     let (writes, end_blocks) = (each("write"), each("end_block"));
+    let (column_types, nullables) = (each("TYPE"), each("NULLABLE"));
     let names = fields.iter().map(|field| &field.ident);
     let indices: Vec<syn::Index> = (0..fields.len()).map(syn::Index::from).collect();
-    let message = format!("fewer slots than `{name}` has outputs");
     Ok(quote! {
         impl ::unskew_guest::Output for #name {
             const COLUMNS: &'static [::unskew_guest::ColumnMeta] = &[#(#metas),*];
 
             type Writers<'unskew> = (#(#types<'unskew>,)*);
 
-            #[inline]
-            fn writers<'unskew>(
-                slots: &mut impl ::core::iter::Iterator<Item = ::unskew_guest::frame::Slot<'unskew>>,
-            ) -> Self::Writers<'unskew> {
-                let mut slot = || match slots.next() {
-                    ::core::option::Option::Some(slot) => slot,
-                    ::core::option::Option::None => ::core::panic!(#message),
-                };
-                (#(#writers(slot()),)*)
+            #[inline(always)]
+            fn writers<'unskew>(slots: &mut impl ::unskew_guest::frame::Slots<'unskew>) -> Self::Writers<'unskew> {
+                (#(#writers(slots.slot(#column_types, #nullables)),)*)
             }
 
             #[inline(always)]

@@ -315,7 +315,7 @@ impl Column {
 
     /// Counts the row that was pushed as present.
     #[inline]
-    fn present(&mut self) {
+    pub(crate) fn present(&mut self) {
         if self.nulls > 0 {
             push_bit(&mut self.validity, self.rows, true);
         }

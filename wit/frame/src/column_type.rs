@@ -30,6 +30,7 @@ pub enum ColumnType {
 
 impl ColumnType {
     /// The number that stands for the type in frames and snapshot files. Never reused.
+    #[inline(always)]
     pub const fn tag(self) -> u8 {
         match self {
             Self::F64 => 1,
@@ -59,6 +60,7 @@ impl ColumnType {
     }
 
     /// The length of a vector, 0 for every other type.
+    #[inline(always)]
     pub const fn vector_len(self) -> u32 {
         match self {
             Self::Vector(len) => len,
@@ -67,6 +69,7 @@ impl ColumnType {
     }
 
     /// Whether values have a length of their own: strings and bytes.
+    #[inline(always)]
     pub const fn is_variable(self) -> bool {
         matches!(self, Self::String | Self::Bytes)
     }

@@ -14,16 +14,27 @@ impl Column {
     ///
     /// # Panics
     /// If the types differ or this column is a scalar, and as [`ColumnView`] does on a row out of range.
+    // Always, for one row of a type that is known is a few instructions: what a request with one candidate mostly costs.
+    #[inline(always)]
     pub fn extend_from(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
         self.expect(view.column_type());
+        if rows.len() == 1 {
+            match view.column_type() {
+                ColumnType::F64 => return self.extend_each_word(view, rows, canonical_bits),
+                ColumnType::I64 | ColumnType::Timestamp => return self.extend_each_word(view, rows, |bits| bits),
+                _ => {}
+            }
+        }
+        self.extend_rows(view, rows);
+    }
+
+    fn extend_rows(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
         if view.is_scalar() || rows.len() < MIN_BULK || has_bytes_of_missing(&view, &rows) {
             return self.extend_by_row(view, rows);
         }
         let missing = missing_count(&view, &rows);
         match self.column_type {
-            ColumnType::F64 => self.extend_words(&view, &rows, missing, |bits| {
-                canonical_f64(f64::from_bits(bits)).to_bits()
-            }),
+            ColumnType::F64 => self.extend_words(&view, &rows, missing, canonical_bits),
             ColumnType::I64 | ColumnType::Timestamp => self.extend_words(&view, &rows, missing, |bits| bits),
             ColumnType::F32 => self.extend_halves(&view, &rows, missing, 1),
             ColumnType::Vector(len) => self.extend_halves(&view, &rows, missing, len as usize),
@@ -46,6 +57,13 @@ impl Column {
     }
 
     fn extend_by_row(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
+        match self.column_type {
+            ColumnType::F64 => {
+                return self.extend_each_word(view, rows, canonical_bits);
+            }
+            ColumnType::I64 | ColumnType::Timestamp => return self.extend_each_word(view, rows, |bits| bits),
+            _ => {}
+        }
         for row in rows {
             match view.value(row) {
                 Value::Null => self.push_null(),
@@ -61,6 +79,18 @@ impl Column {
         }
     }
 
+    #[inline(always)]
+    fn extend_each_word(&mut self, view: ColumnView<'_>, rows: Range<usize>, canonical: impl Fn(u64) -> u64) {
+        for row in rows {
+            if view.is_present(row) {
+                self.words.push(canonical(view.words[row & view.mask]));
+                self.present();
+            } else {
+                self.push_null();
+            }
+        }
+    }
+
     fn extend_words(
         &mut self,
         view: &ColumnView<'_>,
@@ -68,15 +98,12 @@ impl Column {
         missing: usize,
         canonical: impl Fn(u64) -> u64,
     ) {
-        let words = &view.words[rows.clone()];
-        if missing == 0 {
-            self.words.extend(words.iter().map(|word| canonical(*word)));
-            return;
-        }
-        for (chunk, words) in words.chunks(64).enumerate() {
-            let present = bits(view.validity, rows.start + 64 * chunk);
-            let slot = |(i, word): (usize, &u64)| if present >> i & 1 == 1 { canonical(*word) } else { 0 };
-            self.words.extend(words.iter().enumerate().map(slot));
+        let first = self.words.len();
+        self.words
+            .extend(view.words[rows.clone()].iter().map(|word| canonical(*word)));
+        if missing > 0 {
+            // Apart, so that the words are copied several at a time.
+            clear_missing(&mut self.words[first..], |at| bits(view.validity, rows.start + at));
         }
     }
 
@@ -132,6 +159,23 @@ impl Column {
             }
         });
         self.nulls += missing;
+    }
+}
+
+/// The bits of an f64, those of the canonical NaN for any other.
+#[inline(always)]
+fn canonical_bits(bits: u64) -> u64 {
+    canonical_f64(f64::from_bits(bits)).to_bits()
+}
+
+/// Zeroes the words whose bit is not set. `present` gives 64 bits from one on.
+fn clear_missing(words: &mut [u64], present: impl Fn(usize) -> u64) {
+    for (chunk, words) in words.chunks_mut(64).enumerate() {
+        let mut missing = !present(64 * chunk) & mask(words.len());
+        while missing != 0 {
+            words[missing.trailing_zeros() as usize] = 0;
+            missing &= missing - 1;
+        }
     }
 }
 

@@ -98,6 +98,7 @@ pub(crate) fn size_word(rows: usize, words: usize) -> u64 {
 }
 
 /// The first word of a directory's entry, without its flags.
+#[inline(always)]
 pub(crate) fn directory_head(column_type: ColumnType) -> u64 {
     u64::from(column_type.tag()) | u64::from(column_type.vector_len()) << 32
 }
@@ -105,7 +106,11 @@ pub(crate) fn directory_head(column_type: ColumnType) -> u64 {
 /// Writes `part` from word `start` on and gives the word behind it.
 pub(crate) fn put(words: &mut [u64], start: usize, part: &[u64]) -> usize {
     let end = start + part.len();
-    words[start..end].copy_from_slice(part);
+    match part {
+        // A row's, which is not worth the call of a copy.
+        [word] => words[start] = *word,
+        _ => words[start..end].copy_from_slice(part),
+    }
     end
 }
 
@@ -194,7 +199,8 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// How it does not.
-    #[inline]
+    // Always: where the compiler knows the type, most of it is decided before it runs, and small batches are all such work.
+    #[inline(always)]
     pub fn typed(&self, index: usize, expected: ColumnType) -> Result<ColumnView<'a>, FrameError> {
         self.read_column(index, expected).map_err(|kind| FrameError {
             column: Some(index as u16),
@@ -281,7 +287,7 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_column(&self, index: usize, expected: ColumnType) -> Result<ColumnView<'a>, FrameErrorKind> {
         let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
         let (head, place) = (self.words[directory], self.words[directory + 1]);
@@ -303,16 +309,7 @@ impl<'a> Frame<'a> {
         let words = self.part(start, fixed_words_u64(expected, stored))?;
         let mut bytes: &[u8] = &[];
         if expected.is_variable() {
-            let offsets = offsets(words, stored);
-            // Without an early end, so that several are compared at a time.
-            let descends = offsets
-                .windows(2)
-                .fold(false, |descends, pair| descends | (pair[1] < pair[0]));
-            if offsets[0] != 0 || descends {
-                return Err(FrameErrorKind::Offsets);
-            }
-            let rest: &[u8] = bytemuck::cast_slice(&self.words[start + words.len()..]);
-            bytes = rest.get(..offsets[stored] as usize).ok_or(FrameErrorKind::Bounds)?;
+            bytes = self.bytes_of(offsets(words, stored), start + words.len())?;
         }
         Ok(ColumnView {
             column_type: expected,
@@ -323,8 +320,21 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// The bytes from word `start` on that these offsets point into.
+    fn bytes_of(&self, offsets: &[u32], start: usize) -> Result<&'a [u8], FrameErrorKind> {
+        // Without an early end, so that several are compared at a time.
+        let descends = offsets
+            .windows(2)
+            .fold(false, |descends, pair| descends | (pair[1] < pair[0]));
+        let (Some(0), Some(len), false) = (offsets.first(), offsets.last(), descends) else {
+            return Err(FrameErrorKind::Offsets);
+        };
+        let rest: &[u8] = bytemuck::cast_slice(&self.words[start..]);
+        rest.get(..*len as usize).ok_or(FrameErrorKind::Bounds)
+    }
+
     /// `len` words behind the directory. Sizes are below 2^24 rows * 2^14 values, more than wasm32 can address.
-    #[inline]
+    #[inline(always)]
     fn part(&self, start: usize, len: u64) -> Result<&'a [u64], FrameErrorKind> {
         let directory_end = HEADER_WORDS + DIRECTORY_WORDS * self.columns;
         let is_behind = start >= directory_end && start as u64 + len <= self.words.len() as u64;
@@ -373,6 +383,7 @@ pub(crate) fn fixed_words(column_type: ColumnType, stored: usize) -> usize {
     fixed_words_u64(column_type, stored) as usize
 }
 
+#[inline(always)]
 pub(crate) fn fixed_words_u64(column_type: ColumnType, stored: usize) -> u64 {
     let stored = stored as u64;
     match column_type {

@@ -39,7 +39,7 @@ pub use column_type::{ColumnType, MAX_VECTOR_LEN, ParseColumnTypeError};
 pub use frame::{
     EncodeError, FRAME_VERSION, Frame, FrameError, MAX_COLUMNS, MAX_ROWS, encode, encode_to, encoded_words,
 };
-pub use slot::{Slot, Slots, lay_out, seal};
+pub use slot::{ColumnSlots, FrameSlots, Slot, Slots, lay_out, seal};
 pub use value::{Value, canonical_f32, canonical_f64};
 pub use view::ColumnView;
 

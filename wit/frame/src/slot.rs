@@ -21,20 +21,19 @@ pub enum Slot<'w> {
 }
 
 /// Lays out a frame of `rows` rows of these columns, each with whether a value may be missing. `variable` holds a cleared
-/// column for each of them that is of texts or of bytes, in order. The slots come in the order of the columns; when all
-/// rows are written, [`seal`] makes a frame of the words.
+/// column for each of them that is of texts or of bytes, in order. The slots are to be asked for as the columns were told;
+/// when all rows are written, [`seal`] makes a frame of the words.
 ///
 /// # Errors
 /// As [`encode`](crate::encode): too many columns, rows or words.
 ///
-/// # Panics
-/// If `variable` has too few columns.
+#[inline]
 pub fn lay_out<'w, C>(
     columns: C,
     rows: usize,
     words: &'w mut Vec<u64>,
     variable: &'w mut [Column],
-) -> Result<Slots<'w, C>, EncodeError>
+) -> Result<FrameSlots<'w>, EncodeError>
 where
     C: Iterator<Item = (ColumnType, bool)> + Clone,
 {
@@ -67,48 +66,87 @@ where
     // The owners of the slots write every value.
     words.resize(end as usize, 0);
     let (_, parts) = words.split_at_mut(directory_end);
-    Ok(Slots {
-        columns,
+    Ok(FrameSlots {
         rows,
         words: parts,
         variable: variable.iter_mut(),
     })
 }
 
+/// What gives the slots of columns, in their order.
+pub trait Slots<'w> {
+    /// The slot of the next column, which is of this type and may have missing values where `nullable` says so. Where both
+    /// are known to the compiler, little is left to do.
+    ///
+    /// # Panics
+    /// If there is no further column, or not one of this type.
+    fn slot(&mut self, column_type: ColumnType, nullable: bool) -> Slot<'w>;
+}
+
 /// The slots of a frame: see [`lay_out`].
 #[derive(Debug)]
-pub struct Slots<'w, C> {
-    columns: C,
+pub struct FrameSlots<'w> {
     rows: usize,
     words: &'w mut [u64],
     variable: core::slice::IterMut<'w, Column>,
 }
 
-impl<'w, C: Iterator<Item = (ColumnType, bool)>> Iterator for Slots<'w, C> {
-    type Item = Slot<'w>;
+impl<'w> FrameSlots<'w> {
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> &'w mut [u64] {
+        let (part, rest) = core::mem::take(&mut self.words).split_at_mut(count);
+        self.words = rest;
+        part
+    }
+}
 
-    fn next(&mut self) -> Option<Slot<'w>> {
-        let (column_type, nullable) = self.columns.next()?;
+impl<'w> Slots<'w> for FrameSlots<'w> {
+    #[inline(always)]
+    fn slot(&mut self, column_type: ColumnType, nullable: bool) -> Slot<'w> {
         if column_type.is_variable() {
-            let column = self.variable.next().filter(|c| c.column_type() == column_type);
-            let Some(column) = column else {
-                panic!("no column to write the rows of {column_type} to");
-            };
-            return Some(Slot::Variable(column));
+            return Slot::Variable(next(&mut self.variable, column_type));
         }
-        let mut take = |count: usize| {
-            let (part, rest) = core::mem::take(&mut self.words).split_at_mut(count);
-            self.words = rest;
-            part
-        };
-        let validity = take(if nullable { self.rows.div_ceil(64) } else { 0 });
-        let words = take(fixed_words_u64(column_type, self.rows) as usize);
+        let validity = self.take(if nullable { self.rows.div_ceil(64) } else { 0 });
+        let words = self.take(fixed_words_u64(column_type, self.rows) as usize);
         if let Some(last) = words.last_mut() {
             // Half words and bits need not fill it.
             *last = 0;
         }
-        Some(Slot::Fixed { words, validity })
+        Slot::Fixed { words, validity }
     }
+}
+
+/// The slots of so many rows of columns, which are cleared: see [`Column::lay_out`].
+#[derive(Debug)]
+pub struct ColumnSlots<'w> {
+    rows: usize,
+    columns: core::slice::IterMut<'w, Column>,
+}
+
+impl<'w> ColumnSlots<'w> {
+    /// Those of `rows` rows of `columns`.
+    pub fn new(columns: &'w mut [Column], rows: usize) -> Self {
+        Self {
+            rows,
+            columns: columns.iter_mut(),
+        }
+    }
+}
+
+impl<'w> Slots<'w> for ColumnSlots<'w> {
+    #[inline(always)]
+    fn slot(&mut self, column_type: ColumnType, nullable: bool) -> Slot<'w> {
+        next(&mut self.columns, column_type).lay_out(self.rows, nullable)
+    }
+}
+
+#[inline]
+fn next<'w>(columns: &mut core::slice::IterMut<'w, Column>, column_type: ColumnType) -> &'w mut Column {
+    let column = columns.next().filter(|column| column.column_type() == column_type);
+    let Some(column) = column else {
+        panic!("no column to write the rows of {column_type} to");
+    };
+    column
 }
 
 /// Finishes a frame that [`lay_out`] began, when every row is written: a validity without a missing value is taken off the

@@ -25,16 +25,19 @@ pub struct ColumnView<'a> {
 
 impl<'a> ColumnView<'a> {
     /// The type of the column.
+    #[inline(always)]
     pub fn column_type(&self) -> ColumnType {
         self.column_type
     }
 
     /// Whether one stored row stands for every row.
+    #[inline(always)]
     pub fn is_scalar(&self) -> bool {
         self.mask == 0
     }
 
     /// Whether no value is missing, as far as can be told without reading the rows.
+    #[inline(always)]
     pub fn is_all_present(&self) -> bool {
         self.validity.is_empty()
     }
@@ -62,6 +65,7 @@ impl<'a> ColumnView<'a> {
 
     /// The bytes that `rows` rows take when they are written out, a scalar's as often as there are rows; a few more where
     /// values do not fill words.
+    #[inline(always)]
     pub fn written_bytes(&self, rows: usize) -> u64 {
         let stored = (size_of_val(self.words) + self.bytes.len()) as u64;
         if self.is_scalar() {
@@ -103,6 +107,7 @@ impl<'a> ColumnView<'a> {
     }
 
     /// A column without a row: not even the one of a scalar may be read.
+    #[inline(always)]
     pub fn empty(column_type: ColumnType) -> Self {
         Self {
             column_type,

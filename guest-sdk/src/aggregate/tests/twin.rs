@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use unskew_frame::ColumnSlots;
+
 use super::*;
 
 /// Some states, what was folded into them before, the events of a batch and its queries.
@@ -63,10 +65,7 @@ fn expected(history: &History) -> Vec<Column> {
         .map(|(_, column)| Column::new(column.column_type))
         .collect();
     for (window, columns) in MarketPrice::WINDOWS.iter().zip(columns.chunks_mut(9)) {
-        let mut slots = columns
-            .iter_mut()
-            .zip(Market::COLUMNS)
-            .map(|(column, declared)| column.lay_out(history.queries.len(), declared.nullable));
+        let mut slots = ColumnSlots::new(columns, history.queries.len());
         let mut writers = Market::writers(&mut slots);
         for (row, query) in history.queries.iter().enumerate() {
             twin(&history.seen(query), query, window).write(&mut writers, row);

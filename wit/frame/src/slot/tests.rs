@@ -37,10 +37,9 @@ proptest! {
             .map(|twin| Column::new(twin.column_type))
             .collect();
         let mut words = vec![noise; 40];
-        for (slot, (twin, column)) in
-            lay_out(described, rows, &mut words, &mut variable).unwrap().zip(twins.iter().zip(&columns))
-        {
-            write(slot, twin, column, rows);
+        let mut slots = lay_out(described.clone(), rows, &mut words, &mut variable).unwrap();
+        for ((column_type, nullable), (twin, column)) in described.zip(twins.iter().zip(&columns)) {
+            write(slots.slot(column_type, nullable), twin, column, rows);
         }
         seal(&mut words, &variable).unwrap();
 
@@ -66,7 +65,9 @@ proptest! {
         for twin in twins.iter().filter(|twin| !twin.is_scalar) {
             let expected = twin.column();
             let mut column = expected.clone();
-            write(column.lay_out(rows, is_nullable || twin.nulls() > 0), twin, &expected, rows);
+            let mut slots = ColumnSlots::new(std::slice::from_mut(&mut column), rows);
+            write(slots.slot(twin.column_type, is_nullable || twin.nulls() > 0), twin, &expected, rows);
+            drop(slots);
             column.seal();
             prop_assert_eq!(column, expected);
         }
