@@ -88,9 +88,9 @@ pub(crate) fn status_type() -> DataType {
 ///
 /// | column | arrays |
 /// |---|---|
-/// | i64 | integers; u64 up to 2^63 - 1 |
-/// | f64 | f64, f32, f16; integers that an f64 holds exactly |
-/// | f32 | f32, f16; f64 and integers that an f32 holds exactly |
+/// | i64 | integers; u64 up to 2^63 - 1; decimals without a fraction |
+/// | f64 | f64, f32, f16; integers that an f64 holds exactly; decimals, as the nearest |
+/// | f32 | f32, f16; f64 and integers that an f32 holds exactly; decimals, as the nearest |
 /// | bool | booleans; the integers 0 and 1 |
 /// | timestamp | timestamps of any unit, with a zone or in UTC; dates, as midnight UTC; i64 microseconds |
 /// | string | utf8, large, view |

@@ -16,7 +16,7 @@ use crate::entity_key::EntityKeyError;
 use crate::manifest::{BackfillManifest, InputEntry, manifest_path};
 use crate::output::{OutputFile, OutputOptions, TableWriter, WriteError, directory_of};
 use crate::project::Project;
-use crate::reader::{InputFile, ReadError};
+use crate::reader::{Filter, InputFile, Pruning, ReadError};
 use crate::training_set::TrainingSet;
 use crate::workers::core_count;
 
@@ -32,6 +32,8 @@ pub struct BackfillOptions {
     pub spine: PathBuf,
     /// The spine's column of the prediction time.
     pub time_column: String,
+    /// Which rows of the spine to compute them for.
+    pub filter: Filter,
     /// Computes as though nothing later than this had been known: what a snapshot as of this time serves.
     pub freeze_at: Option<EventTime>,
     /// Computes as though everything had become known this much later than it says, in microseconds: what a pipeline that
@@ -99,6 +101,10 @@ pub struct Backfilled {
     pub output: OutputFile,
     /// What it was made of.
     pub manifest: BackfillManifest,
+    /// How much of the spine was read.
+    pub spine_read: Pruning,
+    /// The same of the history of each view, by its name.
+    pub history_read: BTreeMap<String, Pruning>,
 }
 
 /// Computes a service's features for a spine, as of each row's prediction time, and writes them to `path` as Parquet with a
@@ -139,6 +145,8 @@ pub fn backfill(
     Ok(Backfilled {
         output,
         manifest,
+        spine_read: engine.spine.scan().pruning(),
+        history_read: engine.history_read(),
         plan: engine.plan,
     })
 }
@@ -267,6 +275,7 @@ fn manifest(engine: &Engine<'_>, files: Vec<InputFile>, output: &OutputFile) -> 
         service: engine.plan.service.clone(),
         freeze_at_us: engine.options.freeze_at.map(|time| time.0),
         lag_us: engine.options.lag_us,
+        filter: engine.options.filter.to_string(),
         rows: output.rows,
         output: output.digest,
         inputs,

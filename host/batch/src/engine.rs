@@ -25,7 +25,7 @@ use self::memory::Budget;
 use self::spine_rows::SpineRows;
 use crate::backfill::{BackfillError, BackfillOptions, Progress};
 use crate::project::Project;
-use crate::reader::{InputFile, ReadError, Scan};
+use crate::reader::{InputFile, Pruning, ReadError, Scan};
 
 pub(crate) mod emit;
 mod gather;
@@ -65,12 +65,15 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, BackfillError> {
         let plan = Plan::resolve(project.catalog(), &options.service, descriptors)?;
         let budget = Budget::new(options.resources.memory_bytes, options.resources.threads);
-        let spine = SpineRows::open(&options.spine, &options.time_column, &plan, budget.piece_bytes)?;
+        let spine = SpineRows::open(options, &plan, budget.piece_bytes)?;
         let histories = plan
             .views
             .iter()
             .map(|step| History::open(project, descriptors, step))
             .collect::<Result<Vec<_>, _>>()?;
+        for history in &histories {
+            history.check_zone(spine.scan(), options)?;
+        }
         let scratch = options.resources.spill_dir.as_deref().unwrap_or(scratch);
         let directory = tempfile::Builder::new().prefix(".unskew-").tempdir_in(scratch);
         Ok(Self {
@@ -111,6 +114,12 @@ impl<'a> Engine<'a> {
             .filter(|(step, _)| matches!(step.read, unskew::ViewRead::Features(_)))
             .map(|(step, ties)| (step.view.clone(), ties.load(Ordering::Relaxed)))
             .collect()
+    }
+
+    /// How much of the history of each view was read.
+    pub fn history_read(&self) -> BTreeMap<String, Pruning> {
+        let of_view = |history: &History| (history.step.view.clone(), history.read_of());
+        self.histories.iter().map(of_view).collect()
     }
 
     fn join_views(&self) -> Result<(), BackfillError> {

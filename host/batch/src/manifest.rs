@@ -19,6 +19,9 @@ pub struct BackfillManifest {
     /// How much later than it happened everything was taken to be known, in microseconds.
     #[serde(default)]
     pub lag_us: u64,
+    /// Which rows of the spine it is of; empty if all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub filter: String,
     /// The rows.
     pub rows: u64,
     /// The training set.
@@ -114,6 +117,7 @@ impl BackfillManifest {
             format!("{} us", self.lag_us),
             format!("{} us", other.lag_us),
         );
+        push(Moved::Question, "where", shown_filter(self), shown_filter(other));
         push(
             Moved::Code,
             "semantics",
@@ -253,6 +257,13 @@ fn check(path: &Path, bytes: Option<u64>, digest: Digest) -> Result<(), String> 
         }
         Ok((_, found)) if found != digest => Err(format!("is {found}, not {digest}")),
         Ok(_) => Ok(()),
+    }
+}
+
+fn shown_filter(manifest: &BackfillManifest) -> String {
+    match manifest.filter.is_empty() {
+        true => "all rows".to_owned(),
+        false => manifest.filter.clone(),
     }
 }
 

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,9 @@ mod carry;
 mod chunks;
 mod comma;
 mod error;
+mod filter;
 mod json;
+mod listing;
 mod parquet_file;
 mod scan;
 mod text;
@@ -22,6 +24,10 @@ mod text;
 pub use chunks::ChunkOptions;
 pub(crate) use chunks::Chunks;
 pub use error::{Place, ReadError};
+pub use filter::{Filter, ParseFilterError};
+pub(crate) use listing::{Listing, Partition, SourceFile};
+pub(crate) use parquet_file::guard;
+pub use scan::Pruning;
 pub(crate) use scan::{Morsel, Scan};
 
 /// The most rows of a table or a spine: a row's index is a u32.
@@ -81,13 +87,13 @@ pub(crate) struct Read {
 
 /// Reads the file or the directory at `path`.
 pub(crate) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
-    let (format, paths) = files_of(path)?;
+    let listing = Listing::of(path)?;
     let mut columns = Growing::all(request.columns);
     let mut carried = CarriedArrays::default();
-    let mut files = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let (file, input) = open_digested(path)?;
-        let mut rows = Rows::open(format, path, file, request, &mut carried)?;
+    let mut files = Vec::with_capacity(listing.files.len());
+    for source in &listing.files {
+        let (file, input) = open_digested(&source.path)?;
+        let mut rows = Rows::open(&listing, source, file, request, &mut carried)?;
         while rows.next(&mut columns, &mut carried, request)? {}
         rows.check(&columns, request, true)?;
         rows.finish(&mut carried);
@@ -95,36 +101,17 @@ pub(crate) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError
     }
     Ok(Read {
         columns: columns.into_iter().map(|column| column.column).collect(),
-        carried: carried.into_arrays(&paths[0])?,
+        carried: carried.into_arrays(path)?,
         files,
     })
 }
 
 /// What a file is.
-#[derive(Clone, Copy)]
-enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
     Parquet,
     Comma,
     Json,
-}
-
-/// The files of a source, one or more, and what they are.
-fn files_of(path: &Path) -> Result<(Format, Vec<PathBuf>), ReadError> {
-    let open_error = |source| ReadError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    if fs::metadata(path).map_err(open_error)?.is_dir() {
-        return Ok((Format::Parquet, parquet_files(path)?));
-    }
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let format = match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("parquet") => Format::Parquet,
-        Some("csv") => Format::Comma,
-        Some("jsonl" | "ndjson") => Format::Json,
-        _ => return Err(ReadError::UnknownFormat { path: path.to_owned() }),
-    };
-    Ok((format, vec![path.to_owned()]))
 }
 
 /// A file that is being read from its start to its end.
@@ -136,14 +123,18 @@ enum Rows {
 
 impl Rows {
     fn open(
-        format: Format,
-        path: &Path,
+        listing: &Listing,
+        source: &SourceFile,
         file: File,
         request: &Request<'_>,
         carried: &mut CarriedArrays,
     ) -> Result<Self, ReadError> {
-        Ok(match format {
-            Format::Parquet => Self::Parquet(parquet_file::Rows::open(path, file, request, carried)?),
+        let path = &source.path;
+        Ok(match listing.format {
+            Format::Parquet => {
+                let types = &listing.partition_types;
+                Self::Parquet(parquet_file::Rows::open(source, types, file, request, carried)?)
+            }
             Format::Comma => Self::Comma(comma::Rows::open(path, file, request)?),
             Format::Json => Self::Json(json::Rows::open(path, file, request)),
         })
@@ -200,33 +191,6 @@ fn open_digested(path: &Path) -> Result<(File, InputFile), ReadError> {
         digest,
     };
     Ok((file, input))
-}
-
-/// The Parquet files of a directory in the order of their names. Names that begin with `.` or `_` are those of markers.
-fn parquet_files(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let list = || -> io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            let is_marker = name.starts_with(b".") || name.starts_with(b"_");
-            if !is_marker && name.ends_with(b".parquet") && path.is_file() {
-                paths.push(path);
-            }
-        }
-        paths.sort_unstable();
-        Ok(paths)
-    };
-    let paths = list().map_err(|source| ReadError::Open {
-        path: directory.to_owned(),
-        source,
-    })?;
-    if paths.is_empty() {
-        return Err(ReadError::EmptyDirectory {
-            path: directory.to_owned(),
-        });
-    }
-    Ok(paths)
 }
 
 /// Where the columns of a request are among `names`, the columns of a file; none for one that may be absent and is.

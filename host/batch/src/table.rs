@@ -57,7 +57,8 @@ impl Table {
     /// Reads a source. Columns that were not asked for are passed over.
     ///
     /// In text, a value is read exactly or refused: times are RFC 3339 or integer microseconds, bools are 0, 1, true and
-    /// false, bytes are hexadecimal, vectors are `[0.5, 1]`; an empty cell of CSV and a null of JSON are missing values.
+    /// false, bytes are hexadecimal, vectors are `[0.5, 1]`; an empty cell of CSV and a null of JSON are missing values,
+    /// and so are NA, N/A, NULL, null, None and \\N in a cell of CSV that is to be anything but a string or bytes.
     /// What Parquet types are read as is told at [`array_to_column`](crate::array_to_column).
     ///
     /// # Errors

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unskew_batch::{
-    BackfillError, BackfillOptions, OutputOptions, ReadError, Resources, WriteError, backfill, manifest_path,
+    BackfillError, BackfillOptions, Filter, OutputOptions, Pruning, ReadError, Resources, WriteError, backfill,
+    manifest_path,
 };
-use unskew_snapshot::{EventTime, parse_duration_us};
+use unskew_snapshot::EventTime;
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::Failure;
 use crate::modules::{ModuleArgs, modules_of_service};
 use crate::output::{check_directory, is_same_file};
 use crate::project::{ProjectArgs, check_defined};
-use crate::value::{parse_bytes, parse_time};
+use crate::value::{parse_bytes, parse_lag, parse_time};
 use crate::watch::Watch;
 
 /// Compute the features of a service for the rows of a file.
@@ -43,6 +44,12 @@ pub struct Backfill {
     /// The spine's column of the prediction time.
     #[arg(long, value_name = "NAME", default_value = "prediction_time")]
     time_column: String,
+    /// Only for the rows that fulfil this, as in 'date >= 2026-01-01 and date < 2026-02-01'; if given more than once, all of it.
+    ///
+    /// A condition is a column of the spine, one of = < <= > >=, and a date, a time, an integer or a text. Files in directories
+    /// such as date=2026-01-01 and row groups that cannot have such rows are not read.
+    #[arg(long = "where", value_name = "CONDITION")]
+    filters: Vec<Filter>,
     /// Compute as though nothing later than this had been known: what a host with a snapshot of this watermark serves.
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     freeze_at: Option<EventTime>,
@@ -107,6 +114,7 @@ impl Backfill {
             service: self.service,
             spine: self.spine,
             time_column: self.time_column,
+            filter: self.filters.into_iter().fold(Filter::default(), Filter::and),
             freeze_at: self.freeze_at,
             lag_us: self.lag.unwrap_or(0),
             statuses: self.statuses,
@@ -130,6 +138,10 @@ impl Backfill {
         for (view, ties) in &made.manifest.ties {
             facts = facts.with(format!("ties in {view}"), grouped(*ties));
         }
+        facts = facts.with_some("read of the spine", read_of(made.spine_read));
+        for (view, read) in &made.history_read {
+            facts = facts.with_some(&format!("read of {view}"), read_of(*read));
+        }
         let text = facts
             .with("file", file.path.display())
             .with("size", format!("{} bytes", grouped(file.bytes)))
@@ -141,6 +153,8 @@ impl Backfill {
             "rows": file.rows,
             "features": features,
             "ties": made.manifest.ties,
+            "spine_read": read_json(made.spine_read),
+            "history_read": made.history_read.iter().map(|(view, read)| (view.clone(), read_json(*read))).collect::<serde_json::Map<_, _>>(),
             "path": file.path.display().to_string(),
             "bytes": file.bytes,
             "digest": file.digest,
@@ -163,11 +177,30 @@ impl Backfill {
     }
 }
 
-fn parse_lag(text: &str) -> Result<u64, String> {
-    parse_duration_us(text).map_err(|error| error.to_string())
+/// What was read, if that is not all.
+fn read_of(read: Pruning) -> Option<String> {
+    let part = |read: u64, of: u64, noun: &str| {
+        (read < of).then(|| format!("{} of {}", grouped(read), crate::answer::counted(of, noun)))
+    };
+    let parts = [
+        part(read.files_read, read.files, "file"),
+        part(read.row_groups_read, read.row_groups, "row group"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
+fn read_json(read: Pruning) -> serde_json::Value {
+    json!({
+        "files": read.files,
+        "files_read": read.files_read,
+        "row_groups": read.row_groups,
+        "row_groups_read": read.row_groups_read,
+    })
+}
+
+/// Says what to do about an error that arguments caused.
+pub fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
     match &error {
         BackfillError::Write(WriteError::Exists { .. }) => exists(error.into()),
         BackfillError::Read(ReadError::MissingColumn { column, path, .. })

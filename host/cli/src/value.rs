@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 use unskew_frame::Value;
-use unskew_snapshot::EventTime;
+use unskew_snapshot::{EventTime, parse_duration_us};
 
 /// The bytes of a value that text shows.
 const MAX_SHOWN_BYTES: usize = 32;
@@ -68,6 +68,11 @@ pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
 pub fn parse_time(text: &str) -> Result<EventTime, String> {
     EventTime::parse_rfc3339(text)
         .ok_or_else(|| "write a date or a time of RFC 3339, as in 2024-01-15 or 2024-01-15T10:00:00Z".to_owned())
+}
+
+/// The microseconds of a duration, for arguments.
+pub fn parse_lag(text: &str) -> Result<u64, String> {
+    parse_duration_us(text).map_err(|error| error.to_string())
 }
 
 fn float_json(value: f64) -> Json {

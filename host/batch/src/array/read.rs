@@ -4,9 +4,10 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowNativeType, DataType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowNativeType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    DecimalType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::array_value_to_string;
 use unskew_frame::{Column, ColumnType};
@@ -27,6 +28,7 @@ pub(crate) fn append_array(array: &dyn Array, column: &mut Column) -> Result<(),
             Ok(())
         }
         from => match column_type {
+            _ if from.is_decimal() => append_decimals(array, column),
             ColumnType::I64 => append_integers(array, column, |column, value| {
                 column.push_i64(i64::try_from(value).ok()?);
                 Some(())
@@ -141,6 +143,41 @@ fn append_integers(
         DataType::UInt16 => of!(UInt16Type),
         DataType::UInt32 => of!(UInt32Type),
         DataType::UInt64 => of!(UInt64Type),
+        _ => Err(Stop::Type),
+    }
+}
+
+/// Decimals as integers, where they are some, or as the nearest floats: what their texts are read as.
+fn append_decimals(array: &dyn Array, column: &mut Column) -> Result<(), Stop> {
+    fn decimals<T: DecimalType>(array: &dyn Array, column: &mut Column) -> Result<(), Stop> {
+        let array: &PrimitiveArray<T> = array.as_primitive();
+        for row in 0..array.len() {
+            if array.is_null(row) {
+                column.push_null();
+                continue;
+            }
+            let text = array.value_as_string(row);
+            match column.column_type() {
+                ColumnType::F64 => column.push_f64(text.parse().map_err(|_| Stop::Value(row))?),
+                ColumnType::F32 => column.push_f32(text.parse().map_err(|_| Stop::Value(row))?),
+                ColumnType::I64 => {
+                    let (integer, fraction) = text.split_once('.').unwrap_or((&text, ""));
+                    let value = integer
+                        .parse()
+                        .ok()
+                        .filter(|_| fraction.bytes().all(|digit| digit == b'0'));
+                    column.push_i64(value.ok_or(Stop::Value(row))?);
+                }
+                _ => return Err(Stop::Type),
+            }
+        }
+        Ok(())
+    }
+    match array.data_type() {
+        DataType::Decimal32(..) => decimals::<Decimal32Type>(array, column),
+        DataType::Decimal64(..) => decimals::<Decimal64Type>(array, column),
+        DataType::Decimal128(..) => decimals::<Decimal128Type>(array, column),
+        DataType::Decimal256(..) => decimals::<Decimal256Type>(array, column),
         _ => Err(Stop::Type),
     }
 }

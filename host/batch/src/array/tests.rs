@@ -77,6 +77,44 @@ fn floats_keep_their_bits() {
 }
 
 #[test]
+fn decimals_are_what_their_texts_are() {
+    use ColumnType::{F32, F64, I64, String};
+    let decimals = |values: Vec<Option<i128>>, scale| {
+        Decimal128Array::from(values)
+            .with_precision_and_scale(38, scale)
+            .unwrap()
+    };
+    check(
+        decimals(vec![Some(1230), None, Some(-5)], 2),
+        F64,
+        "F64(12.3) null F64(-0.05)",
+    );
+    check(decimals(vec![Some(1230)], 2), F32, "F32(12.3)");
+    // Not the quotient of two rounded numbers.
+    let long = 9_007_199_254_740_993_000_000_000_000_000_001;
+    check(decimals(vec![Some(long)], 18), F64, "F64(9007199254740994.0)");
+    check(decimals(vec![Some(1200), Some(-7)], 0), I64, "I64(1200) I64(-7)");
+    check(decimals(vec![Some(1200)], 2), I64, "I64(12)");
+    check(
+        decimals(vec![Some(1200), Some(1230)], 2),
+        I64,
+        "row 2: 12.30 of Decimal128(38, 2) is no i64",
+    );
+    check(
+        decimals(vec![Some(i128::from(i64::MAX) + 1)], 0),
+        I64,
+        "row 1: 9223372036854775808 of Decimal128(38, 0) is no i64",
+    );
+    check(
+        decimals(vec![Some(1)], 0),
+        String,
+        "Decimal128(38, 0) cannot be read as string: write the column as string",
+    );
+    let small = Decimal64Array::from(vec![25]).with_precision_and_scale(10, 1).unwrap();
+    check(small, F64, "F64(2.5)");
+}
+
+#[test]
 fn timestamps_of_every_unit_are_microseconds() {
     use ColumnType::Timestamp as T;
     check(TimestampSecondArray::from(vec![-1]), T, "Timestamp(-1000000)");

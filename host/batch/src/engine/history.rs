@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
@@ -9,10 +9,10 @@ use unskew_snapshot::EventTime;
 
 use super::scatter::too_large;
 use crate::array::canonical_type;
-use crate::backfill::BackfillError;
+use crate::backfill::{BackfillError, BackfillOptions};
 use crate::entity_key::EntityKeyError;
 use crate::project::Project;
-use crate::reader::{Morsel, Request, Scan, Wanted};
+use crate::reader::{Morsel, Pruning, ReadError, Request, Scan, Wanted};
 use crate::view::view_source;
 use crate::words::{KeyWords, WordError};
 
@@ -29,6 +29,8 @@ pub(crate) struct History {
     /// The columns that the service reads, or all of the events.
     pub kept: Vec<usize>,
     schema: SchemaRef,
+    /// What was read once the last time that is asked for was known.
+    read: OnceLock<Pruning>,
 }
 
 impl History {
@@ -69,7 +71,42 @@ impl History {
             names,
             has_known_at: source.table.known_at.is_some(),
             kept,
+            read: OnceLock::new(),
             schema: schema_of(columns.iter().map(|column| column.column_type)),
+        })
+    }
+
+    /// Its rows in morsels, but for row groups in which all is later than `last_us`.
+    pub fn morsels(&self, max_rows: usize, last_us: i64) -> Vec<Morsel> {
+        let all = self.scan.morsels(max_rows, u64::MAX);
+        let (morsels, pruning) = self.scan.up_to(all, self.types.len(), last_us);
+        self.read.get_or_init(|| pruning);
+        morsels
+    }
+
+    /// How much of it was read.
+    pub fn read_of(&self) -> Pruning {
+        self.read.get().copied().unwrap_or(self.scan.pruning())
+    }
+
+    /// Times that are compared have a zone on both sides or on neither.
+    pub fn check_zone(&self, spine: &Scan, options: &BackfillOptions) -> Result<(), ReadError> {
+        let (Some(spine_has), Some(has)) = (spine.has_zone(0), self.scan.has_zone(self.types.len())) else {
+            return Ok(());
+        };
+        if spine_has == has {
+            return Ok(());
+        }
+        let has = |has| if has { "a time zone" } else { "no time zone" };
+        Err(ReadError::ColumnType {
+            path: options.spine.clone(),
+            column: options.time_column.clone(),
+            reason: format!(
+                "its times have {}, and those of view `{}` {}: write both with a zone, or both in UTC without one",
+                has(spine_has),
+                self.step.view,
+                has(!spine_has)
+            ),
         })
     }
 
@@ -142,3 +179,6 @@ pub(crate) fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) 
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(too_large)
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,8 @@ pub(crate) fn join_view(engine: &Engine<'_>, view: usize, history: &History) -> 
     let scattered = scatter_spine(engine, &columns, &spine)?;
     let spine = spine.finish()?;
 
-    let morsels = scan.morsels(morsel_rows(history, engine), u64::MAX);
+    let last_us = scattered.last_us.load(Ordering::Relaxed);
+    let morsels = history.morsels(morsel_rows(history, engine), last_us);
     let source = Scatter::new(
         history.schema().clone(),
         bits,

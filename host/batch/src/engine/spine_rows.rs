@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::ArrayRef;
@@ -8,7 +7,7 @@ use unskew_frame::ColumnType;
 use unskew_snapshot::Status;
 
 use super::gather::{GatherCache, ViewResult};
-use crate::backfill::BackfillError;
+use crate::backfill::{BackfillError, BackfillOptions};
 use crate::reader::{Morsel, Request, Scan, Wanted};
 use crate::words::KeyWords;
 
@@ -57,8 +56,8 @@ pub(crate) struct SlotArrays {
 
 impl SpineRows {
     /// Opens the spine. `piece_bytes` is what one thread may read at a time.
-    pub fn open(path: &Path, time_column: &str, plan: &Plan, piece_bytes: u64) -> Result<Self, BackfillError> {
-        let mut columns = vec![Wanted::time(time_column, false)];
+    pub fn open(options: &BackfillOptions, plan: &Plan, piece_bytes: u64) -> Result<Self, BackfillError> {
+        let mut columns = vec![Wanted::time(&options.time_column, false)];
         columns.extend(plan.fields().map(|(_, field)| Wanted {
             name: field.name.clone(),
             column_type: field.column_type,
@@ -70,7 +69,7 @@ impl SpineRows {
             columns: &columns,
             carry: Some(&no_types),
         };
-        let scan = Scan::open(path, &request)?;
+        let scan = Scan::filtered(&options.spine, &request, &options.filter)?;
         let features: u64 = plan
             .features
             .iter()

@@ -14,6 +14,7 @@ use unskew_snapshot::{EventTime, Status};
 use crate::backfill::{BackfillError, BackfillOptions, Resources, backfill, compute};
 use crate::output::OutputOptions;
 use crate::project::Project;
+use crate::reader::Filter;
 use crate::training_set::TrainingSet;
 
 mod oracle;
@@ -147,6 +148,7 @@ impl Fixture {
             service: "model".to_owned(),
             spine: self.directory.path().join("spine.parquet"),
             time_column: "t".to_owned(),
+            filter: Filter::default(),
             freeze_at: freeze_at.map(EventTime),
             lag_us: 0,
             statuses: true,

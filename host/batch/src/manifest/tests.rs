@@ -15,6 +15,7 @@ fn manifest(folder: &Path, names: &[&str]) -> BackfillManifest {
         semantics: 1,
         service: "ranker".to_owned(),
         freeze_at_us: None,
+        filter: String::new(),
         lag_us: 0,
         rows: 3,
         output: Digest::of(b"out"),

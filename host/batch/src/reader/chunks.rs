@@ -5,7 +5,7 @@ use std::vec;
 use unskew_frame::{Column, ColumnType};
 
 use super::carry::CarriedArrays;
-use super::{Format, Growing, InputFile, ReadError, Request, Rows, Wanted, files_of, open_digested};
+use super::{Growing, InputFile, Listing, ReadError, Request, Rows, SourceFile, Wanted, open_digested};
 
 /// How a source is read that may be larger than memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl Default for ChunkOptions {
 pub(crate) struct Chunks {
     wanted: Vec<Wanted>,
     options: ChunkOptions,
-    format: Format,
-    paths: vec::IntoIter<PathBuf>,
+    listing: Listing,
+    files: vec::IntoIter<SourceFile>,
     file: Option<OpenFile>,
     digested: Vec<InputFile>,
 }
@@ -59,12 +59,13 @@ pub(crate) struct Chunk {
 impl Chunks {
     /// Finds the files; each is opened when its first chunk is asked for.
     pub(crate) fn open(path: &Path, wanted: Vec<Wanted>, options: ChunkOptions) -> Result<Self, ReadError> {
-        let (format, paths) = files_of(path)?;
+        let mut listing = Listing::of(path)?;
+        let files = std::mem::take(&mut listing.files).into_iter();
         Ok(Self {
             wanted,
             options,
-            format,
-            paths: paths.into_iter(),
+            listing,
+            files,
             file: None,
             digested: Vec::new(),
         })
@@ -79,8 +80,8 @@ impl Chunks {
         loop {
             let mut file = match self.file.take() {
                 Some(file) => file,
-                None => match self.paths.next() {
-                    Some(path) => self.open_file(path)?,
+                None => match self.files.next() {
+                    Some(file) => self.open_file(&file)?,
                     None => return Ok(None),
                 },
             };
@@ -94,7 +95,8 @@ impl Chunks {
         }
     }
 
-    fn open_file(&mut self, path: PathBuf) -> Result<OpenFile, ReadError> {
+    fn open_file(&mut self, source: &SourceFile) -> Result<OpenFile, ReadError> {
+        let path = source.path.clone();
         let file = if self.options.digests {
             let (file, input) = open_digested(&path)?;
             self.digested.push(input);
@@ -105,7 +107,13 @@ impl Chunks {
                 source,
             })?
         };
-        let rows = Rows::open(self.format, &path, file, &self.request(), &mut CarriedArrays::default())?;
+        let rows = Rows::open(
+            &self.listing,
+            source,
+            file,
+            &self.request(),
+            &mut CarriedArrays::default(),
+        )?;
         Ok(OpenFile {
             path,
             rows,
@@ -129,7 +137,7 @@ impl Iterator for Chunks {
         let chunk = self.next_chunk();
         if chunk.is_err() {
             self.file = None;
-            self.paths = Vec::new().into_iter();
+            self.files = Vec::new().into_iter();
         }
         chunk.transpose()
     }

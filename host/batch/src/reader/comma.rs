@@ -9,7 +9,8 @@ use super::bounded::{BUFFER_BYTES, Bounded, TOO_LONG};
 use super::carry::Carried;
 use super::{Growing, Place, ReadError, Request, locate};
 
-/// Comma-separated values: a header, `"` for quotes, an empty cell for a missing value.
+/// Comma-separated values: a header, `"` for quotes, an empty cell for a missing value, and `NA` or `NULL` too where it can be
+/// nothing else.
 pub(super) struct Rows {
     path: PathBuf,
     reader: csv::Reader<Bounded>,
@@ -72,8 +73,10 @@ const UNPLACED: Place = Place::Line(0);
 
 fn push(column: &mut Growing, path: &Path, text: Option<&str>) -> Result<(), ReadError> {
     match text {
-        Some(text) => column.push_text(path, UNPLACED, text),
-        None => column.push_null(path, UNPLACED),
+        Some(text) if !super::text::is_missing(column.wanted.column_type, text) => {
+            column.push_text(path, UNPLACED, text)
+        }
+        _ => column.push_null(path, UNPLACED),
     }
 }
 

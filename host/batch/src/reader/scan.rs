@@ -1,23 +1,24 @@
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{Array, ArrayRef, new_null_array};
-use arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
+use arrow::compute::filter as filter_array;
 use arrow::datatypes::{DataType, Field};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
-};
 use unskew::Digest;
 use unskew_frame::ColumnType;
+use unskew_snapshot::EventTime;
 
-use super::carry::{check_names, is_carried};
+use self::file::{ParquetFile, Place as At};
+use super::carry::check_names;
+use super::filter::{Filter, all_of};
 use super::parquet_file::{cast_error, guard, place};
-use super::{Format, InputFile, ReadError, Request, Wanted, files_of, locate};
+use super::{Format, InputFile, Listing, ReadError, Request, Wanted};
 use crate::array::{canonical_type, column_to_array, text_bytes, to_canonical};
+
+mod file;
 
 /// A spine or a source whose rows are read in pieces, by many threads. Parquet is read from the files piece by piece; text
 /// files, which are for small things, are read at once.
@@ -26,6 +27,20 @@ pub(crate) struct Scan {
     carried: Vec<Field>,
     rows: Rows,
     row_count: u64,
+    pruning: Pruning,
+}
+
+/// How much of a spine or a source was read, where conditions, or times and statistics, told that the rest is not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruning {
+    /// The files that there are.
+    pub files: u64,
+    /// Those that were read.
+    pub files_read: u64,
+    /// The row groups of the files that were opened; none of text files.
+    pub row_groups: u64,
+    /// Those that were read.
+    pub row_groups_read: u64,
 }
 
 enum Rows {
@@ -38,25 +53,14 @@ enum Rows {
     },
 }
 
-struct ParquetFile {
-    path: PathBuf,
-    bytes: u64,
-    metadata: ArrowReaderMetadata,
-    /// The places of the wanted columns in the file.
-    wanted: Vec<Option<usize>>,
-    /// The places of the carried columns, in their order.
-    carried: Vec<usize>,
-}
-
 /// Consecutive rows of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Morsel {
     file: usize,
-    row_group: usize,
-    /// The first row in the row group.
+    /// Its place among the row groups that are read.
+    group: usize,
+    /// The first row, of those of the row group that are read.
     start: usize,
-    /// The first row in the file.
-    first_in_file: usize,
     /// The first row in the scan.
     pub first_row: u64,
     pub rows: usize,
@@ -71,17 +75,49 @@ pub(crate) struct Piece {
 impl Scan {
     /// Opens the file or the directory at `path` and checks its columns.
     pub fn open(path: &Path, request: &Request<'_>) -> Result<Self, ReadError> {
-        let (Format::Parquet, paths) = files_of(path)? else {
-            return Self::read_text(path, request);
+        Self::filtered(path, request, &Filter::default())
+    }
+
+    /// The same, of the rows that a filter takes. Files whose directories' names and row groups whose statistics tell that
+    /// they have none of those are not read; of the others, the columns of the conditions are read now.
+    pub fn filtered(path: &Path, request: &Request<'_>, filter: &Filter) -> Result<Self, ReadError> {
+        let listing = Listing::of(path)?;
+        if listing.format != Format::Parquet {
+            return Self::read_text(path, request, filter);
+        }
+        let mut pruning = Pruning {
+            files: listing.files.len() as u64,
+            ..Pruning::default()
         };
-        let mut files: Vec<ParquetFile> = Vec::with_capacity(paths.len());
+        let mut taken = Vec::with_capacity(listing.files.len());
+        for source in &listing.files {
+            if source.may_fulfil(filter, &listing.partition_types)? {
+                taken.push(source);
+            }
+        }
+        // Of no rows, the columns are known still.
+        let is_none = taken.is_empty();
+        if is_none {
+            taken.extend(listing.files.first());
+        }
+        let mut files: Vec<ParquetFile> = Vec::with_capacity(taken.len());
         let mut carried: Option<Vec<Field>> = None;
-        for path in paths {
-            let (file, fields) = ParquetFile::open(path, request)?;
+        for source in taken {
+            let (mut file, fields) = ParquetFile::open(source, &listing.partition_types, request)?;
             match &carried {
                 None => carried = Some(fields),
-                Some(first) => check_carried(&file.path, first, &fields)?,
+                Some(first) => check_carried(file.path(), first, &fields)?,
             }
+            if let Some(first) = files.first() {
+                file.check_zones(first, request.columns)?;
+            }
+            pruning.row_groups += file.groups.len() as u64;
+            match is_none {
+                true => file.groups.clear(),
+                false => file.prune(filter, request)?,
+            }
+            pruning.row_groups_read += file.groups.len() as u64;
+            pruning.files_read += u64::from(!file.groups.is_empty() || filter.is_empty());
             files.push(file);
         }
         let row_count = files.iter().map(ParquetFile::row_count).sum();
@@ -90,19 +126,27 @@ impl Scan {
             carried: carried.unwrap_or_default(),
             rows: Rows::Files(files),
             row_count,
+            pruning,
         })
     }
 
-    fn read_text(path: &Path, request: &Request<'_>) -> Result<Self, ReadError> {
+    fn read_text(path: &Path, request: &Request<'_>, filter: &Filter) -> Result<Self, ReadError> {
         let mut read = super::read(path, request)?;
         let row_count = read.columns.first().map_or(0, unskew_frame::Column::rows);
         let columns = read.columns.iter().map(|column| column_to_array(column, row_count));
-        let columns = columns.collect();
-        let (fields, carried) = read
+        let mut columns: Vec<ArrayRef> = columns.collect();
+        let (fields, mut carried): (Vec<Field>, Vec<ArrayRef>) = read
             .carried
             .into_iter()
             .map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array))
             .unzip();
+        let mut row_count = row_count as u64;
+        if let Some(mask) = text_mask(path, request, filter, &columns, &fields, &carried)? {
+            for array in columns.iter_mut().chain(&mut carried) {
+                *array = guard(path, || filter_array(array, &mask))?;
+            }
+            row_count = mask.true_count() as u64;
+        }
         Ok(Self {
             columns: request.columns.to_vec(),
             carried: fields,
@@ -111,8 +155,63 @@ impl Scan {
                 carried,
                 file: read.files.remove(0),
             },
-            row_count: row_count as u64,
+            row_count,
+            pruning: Pruning {
+                files: 1,
+                files_read: 1,
+                ..Pruning::default()
+            },
         })
+    }
+
+    /// What was not read.
+    pub fn pruning(&self) -> Pruning {
+        self.pruning
+    }
+
+    /// The morsels but for those of row groups of which the wanted column `column`, one of times, is later than `last_us`
+    /// throughout by their statistics, and how many row groups that leaves.
+    pub fn up_to(&self, morsels: Vec<Morsel>, column: usize, last_us: i64) -> (Vec<Morsel>, Pruning) {
+        let Rows::Files(files) = &self.rows else {
+            return (morsels, self.pruning);
+        };
+        let mut pruning = self.pruning;
+        let is_early: Vec<Vec<bool>> = files.iter().map(|file| file.begins_by(column, last_us)).collect();
+        pruning.row_groups_read = is_early.iter().flatten().filter(|early| **early).count() as u64;
+        pruning.files_read = is_early.iter().filter(|groups| groups.contains(&true)).count() as u64;
+        let is_needed = |morsel: &Morsel| is_early[morsel.file][morsel.group];
+        (morsels.into_iter().filter(is_needed).collect(), pruning)
+    }
+
+    /// The file of a morsel and the number there, from 0, of its first row. The others follow it, unless there is a filter.
+    pub fn place(&self, morsel: &Morsel) -> (&Path, u64) {
+        match &self.rows {
+            Rows::Memory { file, .. } => (&file.path, morsel.first_row),
+            Rows::Files(files) => {
+                let file = &files[morsel.file];
+                (file.path(), file.row_in_file(morsel, 0) as u64)
+            }
+        }
+    }
+
+    /// Leaves out the row groups of which, by their statistics, all rows happened and became known by `since`.
+    pub fn leave_since(&mut self, event_time: usize, known_at: Option<usize>, since: EventTime) {
+        if let Rows::Files(files) = &mut self.rows {
+            files
+                .iter_mut()
+                .for_each(|file| file.leave_since(event_time, known_at, since));
+            self.row_count = files.iter().map(ParquetFile::row_count).sum();
+            self.pruning.row_groups_read = files.iter().map(|file| file.groups.len() as u64).sum();
+            self.pruning.files_read = files.iter().filter(|file| file.is_read()).count() as u64;
+        }
+    }
+
+    /// Whether the times of a wanted column have a zone; none where they are no times or there is nothing that could.
+    pub fn has_zone(&self, column: usize) -> Option<bool> {
+        match &self.rows {
+            Rows::Files(files) => files.first()?.has_zone(column),
+            Rows::Memory { .. } => None,
+        }
     }
 
     /// All rows.
@@ -158,15 +257,14 @@ impl Scan {
     pub fn morsels(&self, max_rows: usize, align: u64) -> Vec<Morsel> {
         let mut morsels = Vec::new();
         let mut first_row = 0;
-        let mut push_group = |file, row_group, first_in_file: usize, rows: usize| {
+        let mut push_group = |file, group, rows: usize| {
             let mut start = 0;
             while start < rows {
                 let to_align = usize::try_from(align - first_row % align).unwrap_or(usize::MAX);
                 let morsel = Morsel {
                     file,
-                    row_group,
+                    group,
                     start,
-                    first_in_file: first_in_file + start,
                     first_row,
                     rows: max_rows.min(to_align).min(rows - start),
                 };
@@ -176,14 +274,11 @@ impl Scan {
             }
         };
         match &self.rows {
-            Rows::Memory { .. } => push_group(0, 0, 0, self.row_count as usize),
+            Rows::Memory { .. } => push_group(0, 0, self.row_count as usize),
             Rows::Files(files) => {
                 for (index, file) in files.iter().enumerate() {
-                    let mut first_in_file = 0;
-                    for (row_group, metadata) in file.metadata.metadata().row_groups().iter().enumerate() {
-                        let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
-                        push_group(index, row_group, first_in_file, rows);
-                        first_in_file += rows;
+                    for (group, found) in file.groups.iter().enumerate() {
+                        push_group(index, group, found.rows);
                     }
                 }
             }
@@ -203,19 +298,24 @@ impl Scan {
             }
             Rows::Files(files) => {
                 let file = &files[morsel.file];
-                let mut places: Vec<usize> = wanted.iter().filter_map(|index| file.wanted[*index]).collect();
+                let wanted_at = |index: &usize| file.wanted[*index].as_ref();
+                let mut places: Vec<usize> = wanted.iter().filter_map(wanted_at).filter_map(At::in_file).collect();
                 if carry {
-                    places.extend(&file.carried);
+                    places.extend(file.carried.iter().filter_map(At::in_file));
                 }
                 places.sort_unstable();
                 places.dedup();
                 let arrays = file.read(morsel, &places)?;
-                let array_at = |place: usize| &arrays[places.partition_point(|known| *known < place)];
-                let column = |index: &usize| {
-                    let array = file.wanted[*index].map(array_at);
-                    self.canonical(file, morsel, &self.columns[*index], array)
+                let array_at = |at: &At| match at {
+                    At::File(place) => Arc::clone(&arrays[places.partition_point(|known| known < place)]),
+                    At::Partition(value) => column_to_array(value, morsel.rows),
+                    At::Carried(partition, data_type) => partition.array(data_type, morsel.rows),
                 };
-                let carried = |(place, field): (&usize, &Field)| as_first(file, array_at(*place), field);
+                let column = |index: &usize| {
+                    let array = wanted_at(index).map(array_at);
+                    self.canonical(file, morsel, &self.columns[*index], array.as_ref())
+                };
+                let carried = |(at, field): (&At, &Field)| as_first(file, &array_at(at), field);
                 let pairs = file.carried.iter().zip(&self.carried).filter(|_| carry);
                 Ok(Piece {
                     columns: wanted.iter().map(column).collect::<Result<_, _>>()?,
@@ -235,13 +335,13 @@ impl Scan {
         let array = match array {
             None => new_null_array(&canonical_type(wanted.column_type), morsel.rows),
             Some(array) => to_canonical(array, wanted.column_type)
-                .map_err(|error| cast_error(&file.path, morsel.first_in_file, &wanted.name, error))?,
+                .map_err(|error| cast_error(file.path(), |row| file.row_in_file(morsel, row), &wanted.name, error))?,
         };
         if !wanted.nullable && array.null_count() > 0 {
             let row = (0..array.len()).find(|row| array.is_null(*row)).unwrap_or(0);
             return Err(ReadError::MissingValue {
-                path: file.path.clone(),
-                place: place(morsel.first_in_file + row),
+                path: file.path().to_owned(),
+                place: place(file.row_in_file(morsel, row)),
                 column: wanted.name.clone(),
             });
         }
@@ -254,13 +354,13 @@ impl Scan {
             Rows::Memory { file, .. } => Ok(vec![file.clone()]),
             Rows::Files(files) => {
                 let mut digested = Vec::with_capacity(files.len());
-                for file in files {
-                    let digest =
-                        digest(&file.path, file.bytes, stop).map_err(|source| open_error(&file.path, source))?;
+                for file in files.iter().filter(|file| file.is_read()) {
+                    let path = file.path();
+                    let digest = digest(path, file.bytes, stop).map_err(|source| open_error(path, source))?;
                     match digest {
                         None => break,
                         Some(digest) => digested.push(InputFile {
-                            path: file.path.clone(),
+                            path: path.to_owned(),
                             bytes: file.bytes,
                             digest,
                         }),
@@ -272,107 +372,27 @@ impl Scan {
     }
 }
 
-impl ParquetFile {
-    /// The file, and the fields that it carries.
-    fn open(path: PathBuf, request: &Request<'_>) -> Result<(Self, Vec<Field>), ReadError> {
-        let file = File::open(&path).map_err(|source| open_error(&path, source))?;
-        let bytes = file.metadata().map_err(|source| open_error(&path, source))?.len();
-        let metadata = guard(&path, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
-        let fields = metadata.schema().fields();
-        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-        let wanted = locate(&path, &names, request.columns)?;
-        let carried: Vec<usize> = (0..names.len())
-            .filter(|index| is_carried(names[*index], request))
-            .collect();
-        let duplicate = carried.iter().enumerate().find(|(position, index)| {
-            let name = names[**index];
-            carried[..*position].iter().any(|earlier| names[*earlier] == name)
-        });
-        if let Some((_, index)) = duplicate {
-            let column = names[*index].to_owned();
-            return Err(ReadError::DuplicateColumn { path, column });
-        }
-        // Without the metadata of where a field came from.
-        let field = |index: &usize| Field::new(names[*index], fields[*index].data_type().clone(), true);
-        let carried_fields = carried.iter().map(field).collect();
-        let file = Self {
-            path,
-            bytes,
-            wanted,
-            carried,
-            metadata,
-        };
-        Ok((file, carried_fields))
-    }
-
-    fn row_count(&self) -> u64 {
-        let groups = self.metadata.metadata().row_groups();
-        groups
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
-            .sum()
-    }
-
-    /// The columns at `places`, ascending.
-    fn read(&self, morsel: &Morsel, places: &[usize]) -> Result<Vec<ArrayRef>, ReadError> {
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.read_columns(morsel, places).map_err(|error| {
-            // Which of them it is, reading each alone.
-            let blamed = places
-                .iter()
-                .find(|place| self.read_columns(morsel, &[**place]).is_err());
-            match (error, blamed) {
-                (ReadError::Malformed { path, reason, .. }, Some(place)) => ReadError::Malformed {
-                    path,
-                    place: None,
-                    reason: format!(
-                        "row group {}, column `{}`: {reason}",
-                        morsel.row_group,
-                        self.metadata.schema().field(*place).name()
-                    ),
-                },
-                (error, _) => error,
-            }
-        })
-    }
-
-    fn read_columns(&self, morsel: &Morsel, places: &[usize]) -> Result<Vec<ArrayRef>, ReadError> {
-        let file = File::open(&self.path).map_err(|source| open_error(&self.path, source))?;
-        let mut batches = guard(&self.path, || {
-            let group_rows = self.metadata.metadata().row_group(morsel.row_group).num_rows();
-            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), places.iter().copied());
-            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_batch_size(morsel.rows)
-                .with_row_groups(vec![morsel.row_group])
-                .with_projection(mask);
-            if morsel.rows as i64 != group_rows {
-                let selectors = vec![RowSelector::skip(morsel.start), RowSelector::select(morsel.rows)];
-                builder = builder.with_row_selection(RowSelection::from(selectors));
-            }
-            builder.build()
-        })?;
-        let mut read: Vec<Vec<ArrayRef>> = vec![Vec::new(); places.len()];
-        while let Some(batch) = guard(&self.path, || batches.next().transpose())? {
-            for (arrays, array) in read.iter_mut().zip(batch.columns()) {
-                arrays.push(Arc::clone(array));
-            }
-        }
-        let whole = |arrays: Vec<ArrayRef>| -> Result<ArrayRef, ReadError> {
-            let array = match arrays.as_slice() {
-                [array] => Arc::clone(array),
-                _ => {
-                    let arrays: Vec<&dyn Array> = arrays.iter().map(|array| &**array).collect();
-                    guard(&self.path, || concat(&arrays))?
-                }
-            };
-            let has_all = array.len() == morsel.rows;
-            let missing = format!("row group {} has fewer rows than it says", morsel.row_group);
-            guard(&self.path, || has_all.then_some(array).ok_or(missing))
-        };
-        read.into_iter().map(whole).collect()
-    }
+/// The rows of a text file that a filter takes; none if it takes all.
+fn text_mask(
+    path: &Path,
+    request: &Request<'_>,
+    filter: &Filter,
+    columns: &[ArrayRef],
+    carried_fields: &[Field],
+    carried: &[ArrayRef],
+) -> Result<Option<BooleanArray>, ReadError> {
+    let wanted = request.columns.iter().map(|wanted| wanted.name.as_str()).zip(columns);
+    let others = carried_fields.iter().map(|field| field.name().as_str()).zip(carried);
+    let known: Vec<(&str, &ArrayRef)> = wanted.chain(others).collect();
+    let mask = |condition: &super::filter::Condition| {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let place = super::filter::locate(path, &names, &condition.column)?;
+        let array = known[place].1;
+        let typed = condition.typed(path, array.data_type(), None)?;
+        guard(path, || typed.mask(array))
+    };
+    let masks = filter.conditions.iter().map(mask).collect::<Result<_, _>>()?;
+    guard(path, || all_of(masks))
 }
 
 /// Every file has the carried columns of the first.
@@ -398,7 +418,7 @@ fn check_carried(path: &Path, first: &[Field], fields: &[Field]) -> Result<(), R
 fn as_first(file: &ParquetFile, array: &ArrayRef, field: &Field) -> Result<ArrayRef, ReadError> {
     match array.data_type() == field.data_type() {
         true => Ok(Arc::clone(array)),
-        false => Err(not_of_one_type(&file.path, field, array.data_type())),
+        false => Err(not_of_one_type(file.path(), field, array.data_type())),
     }
 }
 

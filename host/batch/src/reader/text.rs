@@ -23,13 +23,22 @@ pub(super) fn push(column: &mut Column, text: &str) -> Option<()> {
     Some(())
 }
 
+/// What tables write for a missing value where a number, a time or a bool is expected, which it is none of. In a column of
+/// texts it is a text.
+const MISSING_WORDS: [&str; 6] = ["NA", "N/A", "NULL", "null", "None", "\\N"];
+
+/// Whether a cell of a column of this type is missing by its word.
+pub(super) fn is_missing(column_type: ColumnType, text: &str) -> bool {
+    !matches!(column_type, ColumnType::String | ColumnType::Bytes) && MISSING_WORDS.contains(&text.trim_ascii())
+}
+
 /// The texts as the first of these types that all of them have: i64, f64, bool, and else as they are. A number whose
-/// digits a column of numbers would not give back, such as 007 or an identifier of 20 digits, is a text.
+/// digits a column of numbers would not give back, such as 007 or an identifier of 20 digits, is a text. A word for a
+/// missing value is one among numbers and bools.
 pub(super) fn infer(texts: &Column) -> ArrayRef {
-    let cells = || {
-        let view = texts.view();
-        (0..texts.rows()).map(move |row| view.is_present(row).then(|| view.str(row)))
-    };
+    let view = texts.view();
+    let all_cells = || (0..texts.rows()).map(move |row| view.is_present(row).then(|| view.str(row)));
+    let cells = || all_cells().map(|cell| cell.filter(|cell| !MISSING_WORDS.contains(cell)));
     // `Some(None)` is a missing value, `None` ends the attempt.
     fn all<'a, T, A: FromIterator<Option<T>>>(
         cells: impl Iterator<Item = Option<&'a str>>,
@@ -42,7 +51,7 @@ pub(super) fn infer(texts: &Column) -> ArrayRef {
             })
             .collect()
     }
-    if texts.null_count() < texts.rows() {
+    if cells().any(|cell| cell.is_some()) {
         if let Some(array) = all::<i64, Int64Array>(cells(), parse_canonical_i64) {
             return Arc::new(array);
         }

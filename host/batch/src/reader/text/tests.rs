@@ -91,4 +91,9 @@ fn a_label_is_of_the_first_type_that_gives_all_its_texts_back() {
     check(&["1", "true"], "Utf8 1|true");
     check(&["", ""], "Utf8 |");
     check(&[], "Utf8 ");
+    check(&["1", "NA", "", "NULL"], "Int64 1|||");
+    check(&["\\N", "0.5"], "Float64 |0.5");
+    check(&["None", "false"], "Boolean |false");
+    check(&["NA", "DE"], "Utf8 NA|DE");
+    check(&["NA", "NA"], "Utf8 NA|NA");
 }
