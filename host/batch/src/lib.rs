@@ -1,6 +1,7 @@
 //! Point-in-time-correct backfills and snapshot materialization over Parquet, CSV and JSON lines.
 //!
-//! - [`Project`]: what `unskew.toml` defines: entities, sources, views and services
+//! - [`Project`]: what `unskew.toml` defines: entities, sources, views and services; [`sketch()`] writes one to start from,
+//!   by a [`Survey`] of each file
 //! - [`Table`]: the rows of a source, [`TableChunks`]: the same some at a time; [`Spine`]: the rows to compute features for;
 //!   [`ReadError`] says what is wrong with a file
 //! - [`backfill`]: the features of a spine as a Parquet file; [`compute`]: the same in memory
@@ -26,6 +27,7 @@ mod parity;
 mod project;
 mod publish;
 mod reader;
+mod sketch;
 mod spine;
 mod survey;
 mod table;
@@ -48,6 +50,7 @@ pub use parity::{Mismatch, Moment, Parity, ReplayError, replay};
 pub use project::{ColumnBinding, Problem, Project, ProjectError, Source, ViewSource};
 pub use publish::{PublishError, publish};
 pub use reader::{ChunkOptions, Filter, InputFile, MAX_TABLE_ROWS, ParseFilterError, Place, Pruning, ReadError};
+pub use sketch::{Sketch, SketchInput, SketchedSource, sketch};
 pub use spine::{Spine, SpineOptions};
 pub use survey::{Survey, SurveyedColumn};
 pub use table::{ColumnRequest, Table, TableChunk, TableChunks, TableSource};

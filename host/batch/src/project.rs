@@ -10,7 +10,9 @@ use crate::table::{ColumnRequest, TableSource};
 mod check;
 mod error;
 mod raw;
+mod references;
 
+pub(crate) use check::is_plain_name;
 pub use error::{Problem, ProjectError};
 
 /// What a project file, `unskew.toml`, defines: entities, sources, views and services.
@@ -83,7 +85,7 @@ impl Project {
     /// As [`load`](Self::load).
     pub fn parse(path: &Path, text: &str) -> Result<Self, ProjectError> {
         raw::parse(text)
-            .and_then(|raw| check::check(raw, path))
+            .and_then(|raw| check::check(raw, path, text))
             .map_err(|wrong| wrong.in_file(path, text))
     }
 

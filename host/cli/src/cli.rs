@@ -2,7 +2,7 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::failure::Failure;
-use crate::{backfill, build, check, diff, materialize, prepare, publish, snapshot, verify};
+use crate::{backfill, build, check, diff, init, materialize, prepare, publish, snapshot, verify};
 
 /// Feature transforms that give the same bits in training and in serving.
 ///
@@ -10,7 +10,8 @@ use crate::{backfill, build, check, diff, materialize, prepare, publish, snapsho
 /// history and features inside the serving process. Everything else is described in a project file, `unskew.toml`: entities,
 /// sources, views and services.
 ///
-/// The usual way: `build` a transform, `check` it, `backfill` a training set, `publish` a generation for the hosts.
+/// The usual way: `init` a project, `build` a transform, `check` it, `backfill` a training set, `publish` a generation for the
+/// hosts.
 ///
 /// Results go to standard output, progress and errors to standard error. The exit code is 0, or 1 where the command failed, or
 /// 2 where it was not understood.
@@ -26,6 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     Build(build::Build),
     Check(check::Check),
     Backfill(backfill::Backfill),
@@ -41,6 +43,7 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> Result<Answer, Failure> {
         match self.command {
+            Command::Init(command) => command.run(),
             Command::Build(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Backfill(command) => command.run(),

@@ -12,6 +12,7 @@ mod check;
 mod cli;
 mod diff;
 mod failure;
+mod init;
 mod materialize;
 mod modules;
 mod output;

@@ -71,7 +71,8 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
     real(a).is_some_and(|a| Some(a) == real(b))
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// The directory that a file at `path` is in.
+pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -8,10 +8,11 @@ use unskew_snapshot::parse_duration_us;
 
 use super::error::{Problem, Wrong};
 use super::raw::{RawEntity, RawFeature, RawProject, RawSource, RawView};
+use super::references::check_references;
 use super::{ColumnBinding, Project, Source, ViewSource};
 
 /// Checks what a project file says of itself. What a service reads is checked where modules are known.
-pub(super) fn check(raw: RawProject, path: &Path) -> Result<Project, Wrong> {
+pub(super) fn check(raw: RawProject, path: &Path, text: &str) -> Result<Project, Wrong> {
     check_name("a project", &raw.project.name)?;
     let mut names = Names::new("an entity");
     let mut entities = Vec::with_capacity(raw.entity.len());
@@ -41,6 +42,7 @@ pub(super) fn check(raw: RawProject, path: &Path) -> Result<Project, Wrong> {
     let mut names = Names::new("a service");
     for service in &raw.service {
         names.add_at(service.span(), &service.get_ref().name)?;
+        check_references(service, &catalog_views, text)?;
     }
     let services = raw.service.into_iter().map(Spanned::into_inner).collect();
     Ok(Project {
@@ -249,7 +251,7 @@ fn find<'a, T>(
         .ok_or_else(|| Wrong {
             span: name.span(),
             problem: Problem::Unknown {
-                kind,
+                kind: kind.to_owned(),
                 name: name.get_ref().clone(),
                 known: known.iter().map(|item| name_of(item).clone()).collect(),
             },
@@ -291,9 +293,14 @@ fn check_name(kind: &'static str, name: &Spanned<String>) -> Result<(), Wrong> {
     check_name_at(kind, name.span(), name.get_ref())
 }
 
-fn check_name_at(kind: &'static str, span: Range<usize>, name: &str) -> Result<(), Wrong> {
+/// Whether a name has no letter that separates names elsewhere.
+pub(crate) fn is_plain_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if !name.is_empty() && name.chars().all(is_plain) {
+    !name.is_empty() && name.chars().all(is_plain)
+}
+
+fn check_name_at(kind: &'static str, span: Range<usize>, name: &str) -> Result<(), Wrong> {
+    if is_plain_name(name) {
         return Ok(());
     }
     let problem = Problem::Name {

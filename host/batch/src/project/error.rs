@@ -57,7 +57,7 @@ pub enum Problem {
     #[error("{kind} named `{name}` is not defined{}", choices(name, known))]
     Unknown {
         /// Of what: `a source`.
-        kind: &'static str,
+        kind: String,
         /// The name.
         name: String,
         /// The names that there are.

@@ -93,6 +93,19 @@ pub(super) fn parse(text: &str) -> Result<RawProject, Wrong> {
     })
 }
 
+/// What Feast calls settings that have other names here.
+const FEAST: [(&str, &str); 9] = [
+    ("timestamp_field", "event_time"),
+    ("event_timestamp_column", "event_time"),
+    ("created_timestamp_column", "known_at"),
+    ("join_keys", "keys"),
+    ("join_key", "keys"),
+    ("schema", "features"),
+    ("entities", "entity"),
+    ("dtype", "type"),
+    ("feature_view", "view"),
+];
+
 /// Adds the known setting that an unknown one was probably meant to be. Serde's message is
 /// "unknown field `sorce`, expected one of `name`, `source`".
 fn suggest(message: &str) -> String {
@@ -100,7 +113,13 @@ fn suggest(message: &str) -> String {
     let meant = quoted
         .next()
         .filter(|_| message.starts_with("unknown field"))
-        .and_then(|unknown| nearest(unknown, quoted));
+        .and_then(|unknown| {
+            let known: Vec<&str> = quoted.collect();
+            let feast = FEAST
+                .iter()
+                .find(|(feast, ours)| *feast == unknown && known.contains(ours));
+            feast.map(|(_, ours)| *ours).or_else(|| nearest(unknown, known))
+        });
     match meant {
         Some(meant) => format!("{message}: did you mean `{meant}`?"),
         None => message.to_owned(),

@@ -268,6 +268,42 @@ fn settings_are_those_of_a_project_file() {
 }
 
 #[test]
+fn what_a_service_reads_is_there() {
+    let service = |features: &str| format!("features = [\n  \"item_context:brand\",\n  {features},\n]");
+    let check_features = |features: &str, expected: &str| {
+        check("features = [\"item_ctr:ctr_1d\"]", &service(features), expected);
+    };
+    check_features(
+        "\"item_context:brandt\"",
+        "46: a feature of view `item_context` named `brandt` is not defined: did you mean `brand`?",
+    );
+    check_features(
+        "'item_contexts:brand'",
+        "46: a view or a transform named `item_contexts` is not defined: did you mean `item_context`?",
+    );
+    check_features(
+        "\"item\"",
+        "46: a field named `item` is not defined: there are user, item_id",
+    );
+    // What modules give is not known here.
+    let good = service("\"item_ctr:anything\", \"context:hour\", 'user', \"prediction_time\"");
+    load(&PROJECT.replace("features = [\"item_ctr:ctr_1d\"]", &good)).unwrap();
+}
+
+#[test]
+fn settings_by_their_names_in_feast_are_told_ours() {
+    check_syntax("event_time =", "timestamp_field =", 12, "did you mean `event_time`?");
+    check_syntax(
+        "known_at =",
+        "created_timestamp_column =",
+        19,
+        "did you mean `known_at`?",
+    );
+    check_syntax("keys = [", "join_keys = [", 7, "did you mean `keys`?");
+    check_syntax("[[view]]", "[[feature_view]]", 21, "did you mean `view`?");
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Project::load(Path::new("/nowhere/unskew.toml")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read the project file /nowhere/unskew.toml");

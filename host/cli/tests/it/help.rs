@@ -9,6 +9,7 @@ fn check(name: &str, code: i32, arguments: &[&str]) {
 #[test]
 fn every_command_has_help() {
     check("help", 0, &["--help"]);
+    check("help-init", 0, &["init", "--help"]);
     check("help-build", 0, &["build", "--help"]);
     check("help-check", 0, &["check", "--help"]);
     check("help-backfill", 0, &["backfill", "--help"]);

@@ -8,6 +8,7 @@ mod bad_snapshot;
 mod closed_output;
 mod flow;
 mod help;
+mod init;
 mod shop;
 mod snapshot_files;
 mod training_set;

@@ -34,6 +34,12 @@ impl<'a> Transcript<'a> {
         self
     }
 
+    /// Adds a file.
+    pub fn show(&mut self, name: &str, text: &str) -> &mut Self {
+        self.text += &format!("$ cat {name}\n{text}\n");
+        self
+    }
+
     /// Compares what was printed, with digests left out, with `expect/<name>.txt`.
     #[track_caller]
     pub fn expect(&self, name: &str) {
