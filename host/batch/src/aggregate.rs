@@ -117,7 +117,7 @@ impl From<CallError> for FoldError {
 }
 
 /// `state` with `events` added, a call's worth at a time.
-fn fold_events(
+pub(crate) fn fold_events(
     log: &EventLog<'_>,
     mut state: Option<Vec<u8>>,
     events: &[u32],

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::emit::{Chunk, Wanted, emit, feature_status};
 use crate::engine::memory::DEFAULT_MEMORY_BYTES;
 use crate::entity_key::EntityKeyError;
+use crate::increment::WhyNot;
 use crate::manifest::{BackfillManifest, InputEntry, manifest_path};
 use crate::output::{OutputFile, OutputOptions, TableWriter, WriteError, directory_of};
 use crate::project::Project;
@@ -327,6 +328,14 @@ pub enum BackfillError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The snapshot to go on from cannot be used.
+    #[error("cannot go on from {}", path.display())]
+    Previous {
+        /// The snapshot.
+        path: PathBuf,
+        /// Why not.
+        source: WhyNot,
     },
     /// Rows that are handled together have more text than an array holds.
     #[error("too much text at once: {reason}")]

@@ -19,6 +19,7 @@ mod engine;
 mod entity_key;
 mod events;
 mod hashing;
+mod increment;
 mod manifest;
 mod materialize;
 mod nearest;
@@ -33,6 +34,7 @@ mod survey;
 mod table;
 mod training_set;
 mod view;
+mod view_rows;
 mod words;
 mod workers;
 
@@ -43,6 +45,7 @@ pub use backfill::{
 pub use engine::memory::{DEFAULT_MEMORY_BYTES, MIN_MEMORY_BYTES};
 pub use entity_key::{EntityKeyError, entity_keys};
 pub use events::EventIndex;
+pub use increment::{WhyNot, materialize_since};
 pub use manifest::{BackfillManifest, Difference, InputEntry, ManifestError, Moved, Stale, manifest_path};
 pub use materialize::{Materialized, materialize};
 pub use output::{OutputFile, OutputOptions, WriteError};

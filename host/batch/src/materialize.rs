@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use unskew::catalog::Entity;
+use unskew::catalog::{Entity, View};
 use unskew::{CallLimits, EvaluateError, Kind, Module, STATE_FEATURE, descriptors};
 use unskew_frame::{ColumnType, Value};
 use unskew_snapshot::{
@@ -37,30 +37,10 @@ pub fn materialize(
     path: &Path,
 ) -> Result<Materialized, BackfillError> {
     let table = read_view(project, &descriptors(modules), view)?;
-    let missing = |reason: String| BackfillError::View {
-        view: view.to_owned(),
-        reason,
-    };
-    let entity = project
-        .catalog()
-        .entities
-        .iter()
-        .find(|entity| entity.name == table.view.entity)
-        .ok_or_else(|| missing(format!("there is no entity `{}`", table.view.entity)))?;
-    let mut options = WriteOptions::new(schema(&table, entity), watermark);
-    options.duplicates = DuplicateKeys::AsOf;
-    let written = match &table.view.aggregate {
+    let (options, module) = snapshot_options(project, modules, &table.view, watermark)?;
+    let written = match module {
         None => write_features(&table, watermark, path, options),
-        Some(aggregate) => {
-            let module = modules
-                .get(&aggregate.module)
-                .ok_or_else(|| missing(format!("module `{}` is not there", aggregate.module)))?;
-            if let Kind::Aggregate(aggregation) = &module.descriptor().kind {
-                options.state_version = Some(aggregation.state_version);
-            }
-            options.module_digest = Some(module.digest().0);
-            write_states(&table, module, watermark, path, options)
-        }
+        Some(module) => write_states(&table, module, watermark, path, options),
     }?;
     Ok(Materialized {
         written,
@@ -68,8 +48,38 @@ pub fn materialize(
     })
 }
 
-fn schema(table: &ViewTable, entity: &Entity) -> SnapshotSchema {
-    let view = &table.view;
+/// How the snapshot of a view is written, and the module of an aggregate.
+pub(crate) fn snapshot_options<'a>(
+    project: &Project,
+    modules: &'a BTreeMap<String, Module>,
+    view: &View,
+    watermark: EventTime,
+) -> Result<(WriteOptions, Option<&'a Module>), BackfillError> {
+    let missing = |reason: String| BackfillError::View {
+        view: view.name.clone(),
+        reason,
+    };
+    let entities = &project.catalog().entities;
+    let entity = entities
+        .iter()
+        .find(|entity| entity.name == view.entity)
+        .ok_or_else(|| missing(format!("there is no entity `{}`", view.entity)))?;
+    let mut options = WriteOptions::new(schema(view, entity), watermark);
+    options.duplicates = DuplicateKeys::AsOf;
+    let Some(aggregate) = &view.aggregate else {
+        return Ok((options, None));
+    };
+    let module = modules
+        .get(&aggregate.module)
+        .ok_or_else(|| missing(format!("module `{}` is not there", aggregate.module)))?;
+    if let Kind::Aggregate(aggregation) = &module.descriptor().kind {
+        options.state_version = Some(aggregation.state_version);
+    }
+    options.module_digest = Some(module.digest().0);
+    Ok((options, Some(module)))
+}
+
+fn schema(view: &View, entity: &Entity) -> SnapshotSchema {
     let features = match &view.aggregate {
         Some(_) => vec![FeatureColumn::new(STATE_FEATURE, ColumnType::Bytes)],
         None => view

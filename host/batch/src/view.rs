@@ -108,6 +108,15 @@ impl HistorySource {
 }
 
 impl ViewTable {
+    /// Of a table that was read otherwise.
+    pub fn new(view: View, table: Table, key_columns: usize) -> Self {
+        Self {
+            view,
+            table,
+            key_columns,
+        }
+    }
+
     /// The entity key of each row.
     pub fn keys(&self) -> Result<Vec<Option<EntityKey>>, BackfillError> {
         let columns: Vec<&Column> = self.table.columns()[..self.key_columns].iter().collect();
