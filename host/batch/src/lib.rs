@@ -14,6 +14,7 @@
 mod aggregate;
 mod array;
 mod asof;
+mod audit;
 mod backfill;
 mod engine;
 mod entity_key;
@@ -39,6 +40,10 @@ mod words;
 mod workers;
 
 pub use array::{CastError, array_to_column, column_to_array, status_to_array};
+pub use audit::{
+    AGE_BOUNDS_US, Ages, Audit, AuditError, AuditOptions, FeatureAudit, Label, LabelError, Origin, ParseLabelError,
+    Sample, ViewAudit, audit,
+};
 pub use backfill::{
     BackfillError, BackfillOptions, Backfilled, Progress, Resources, SEMANTICS_VERSION, backfill, compute,
 };

@@ -2,7 +2,7 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::failure::Failure;
-use crate::{backfill, build, check, diff, init, materialize, prepare, publish, snapshot, verify};
+use crate::{audit, backfill, build, check, diff, init, materialize, prepare, publish, snapshot, verify};
 
 /// Feature transforms that give the same bits in training and in serving.
 ///
@@ -31,6 +31,7 @@ enum Command {
     Build(build::Build),
     Check(check::Check),
     Backfill(backfill::Backfill),
+    Audit(audit::AuditArgs),
     Verify(verify::Verify),
     Diff(diff::Diff),
     Materialize(materialize::Materialize),
@@ -47,6 +48,7 @@ impl Cli {
             Command::Build(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Backfill(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::Verify(command) => command.run(),
             Command::Diff(command) => command.run(),
             Command::Materialize(command) => command.run(),

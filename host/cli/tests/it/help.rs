@@ -13,6 +13,7 @@ fn every_command_has_help() {
     check("help-build", 0, &["build", "--help"]);
     check("help-check", 0, &["check", "--help"]);
     check("help-backfill", 0, &["backfill", "--help"]);
+    check("help-audit", 0, &["audit", "--help"]);
     check("help-verify", 0, &["verify", "--help"]);
     check("help-diff", 0, &["diff", "--help"]);
     check("help-materialize", 0, &["materialize", "--help"]);
