@@ -1,6 +1,7 @@
 //! What the crates do together.
 
 mod adversity;
+mod agreement;
 mod direct;
 mod failing;
 mod fraud;

@@ -1,6 +1,7 @@
 //! Fixtures shared by the integration tests: the repository's transforms as components, and stores made of them.
 
 pub mod hostile;
+mod python;
 pub mod stamped;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use unskew_batch::{
 };
 use unskew_registry::{BuildOptions, build_component, compile, load_modules};
 use unskew_snapshot::EventTime;
+
+pub use python::python;
 
 /// The repository.
 pub fn root() -> &'static Path {

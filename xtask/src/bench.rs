@@ -54,7 +54,7 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
     let mut command = root_command("cargo");
     if name == BACKFILL {
         // With the other tools that are there; with none of them where Python is not.
-        let python = setup::python("benches/backfill/requirements.txt");
+        let python = setup::python();
         command.args([
             "run",
             "--release",

@@ -30,6 +30,8 @@ enum Task {
     Ci,
     /// Run a benchmark, or all of them.
     Bench(bench::Arguments),
+    /// Make a Python with the packages that tests and benches compare with, and print its path.
+    Python,
     /// Run the fuzz targets under AddressSanitizer.
     Fuzz {
         /// How long each of them runs.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test => test(),
         Task::Ci => ci(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Python => python(),
         Task::Fuzz { seconds } => fuzz::fuzz(seconds),
         Task::Transforms { out } => transforms(&out),
     };
@@ -75,7 +78,13 @@ fn demo(arguments: &[String]) -> Result<(), String> {
 fn test() -> Result<(), String> {
     setup::wasm_toolchain()?;
     setup::strace()?;
+    setup::python()?;
     cargo(&["test", "--workspace", "--locked"])
+}
+
+fn python() -> Result<(), String> {
+    println!("{}", setup::python()?.display());
+    Ok(())
 }
 
 fn ci() -> Result<(), String> {

@@ -43,9 +43,11 @@ pub fn strace() -> Result<(), String> {
     }
 }
 
-/// A Python of a virtual environment that has the packages of a requirements file, which are installed from PyPI if they are
-/// missing.
-pub fn python(requirements: &str) -> Result<PathBuf, String> {
+/// The other tools that tests and benches compare with.
+const PYTHON_PACKAGES: &str = "tests/peers/requirements.txt";
+
+/// A Python of a virtual environment that has the other tools, which are installed from PyPI if they are missing.
+pub fn python() -> Result<PathBuf, String> {
     let directory = root().join("target/python");
     let python = directory.join("bin/python");
     if !python.exists() {
@@ -60,7 +62,7 @@ pub fn python(requirements: &str) -> Result<PathBuf, String> {
             "--disable-pip-version-check",
             "--requirement",
         ])
-        .arg(root().join(requirements)))?;
+        .arg(root().join(PYTHON_PACKAGES)))?;
     Ok(python)
 }
 
