@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use unskew::metrics::GoldenOutcome;
 use unskew::{
     ActivateError, CallLimits, Column, ColumnType, Golden, GoldenError, Host, HostOptions, Module, ModuleEntry,
     Refresh, Store, Value,
@@ -174,6 +175,9 @@ fn with_golden(bytes: impl FnOnce(&Module, Golden) -> Vec<u8>) -> String {
     let error = host.refresh().expect_err("the calls do not hold");
     assert!(matches!(error, ActivateError::Golden { .. }), "{error}");
     assert_eq!(serve(&host), (vec![1; 12], 1));
+    let metrics = host.metrics();
+    let differed = metrics.golden.iter().find(|run| run.outcome == GoldenOutcome::Differed);
+    assert_eq!(differed.map(|run| run.duration.count()), Some(1));
     chain(&error)
 }
 
@@ -278,6 +282,7 @@ fn a_module_that_begins_to_keep_something_is_found_by_the_audit() {
     wait_until("generation 2 is left", || evaluate().1 == 1);
     let health = host.health();
     assert!(health.audits.differing > 0);
+    assert!(host.metrics().audits.differing > 0);
     assert_eq!(health.quarantined, vec![2]);
     let message = health.failure.expect("it says why").message;
     assert!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
-use unskew::metrics::{Metrics, ServiceMetrics, SwapOutcome};
+use unskew::metrics::{GoldenOutcome, Metrics, ServiceMetrics, SwapOutcome};
 use unskew::{EntityKey, Host, KeyPart, Session, Status, Value};
 use unskew_snapshot::EventTime;
 use unskew_tests::{Fixture, root};
@@ -208,6 +208,13 @@ fn single_lookups_refusals_and_swaps_are_counted() {
         ]
     );
     assert_eq!((metrics.generation, metrics.latest_generation), (1, 77));
+    // Those of both modules, for each of both generations.
+    let golden = metrics.golden.iter().map(|run| (run.outcome, run.duration.count()));
+    assert_eq!(
+        golden.collect::<Vec<_>>(),
+        [(GoldenOutcome::Held, 4), (GoldenOutcome::Differed, 0)]
+    );
+    assert_eq!(metrics.audits, host.health().audits);
     let snapshots: Vec<(&str, EventTime, u64)> = metrics
         .snapshots
         .iter()
@@ -258,6 +265,8 @@ fn a_scrape_is_what_was_counted() {
         "unskew_request_seconds_count{service=\"model\"} 1",
         "unskew_request_seconds_bucket{le=\"+Inf\",service=\"model\"} 1",
         "unskew_swap_seconds_count{outcome=\"failed\"} 0",
+        "unskew_golden_seconds_count{outcome=\"held\"} 2",
+        "unskew_audits_total{outcome=\"differing\"} 0",
         "unskew_key_lookup_seconds_count 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

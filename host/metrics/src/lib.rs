@@ -14,6 +14,8 @@
 //! | `unskew_snapshot_age_seconds` | view | the time of the scrape less the watermark |
 //! | `unskew_snapshot_rows` | view | |
 //! | `unskew_swap_seconds` | outcome | histogram: changes of the generation, and failed attempts |
+//! | `unskew_golden_seconds` | outcome | histogram: the golden calls of each module of a generation before it is served |
+//! | `unskew_audits_total` | outcome | calls that were made again on a fresh instance, and those that should have been |
 //! | `unskew_requests_total` | service | evaluated or refused |
 //! | `unskew_requests_refused_total` | service | a field was missing, a view too old |
 //! | `unskew_rows_total` | service | candidates |
@@ -37,7 +39,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use unskew::metrics::{FailureKind, Histogram, Metrics};
-use unskew::{EventTime, Host, Status};
+use unskew::{Audits, EventTime, Host, Status};
 
 /// The content type of what [`text()`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -139,6 +141,31 @@ fn encode_host(metrics: &Metrics, now: EventTime, families: &mut Families<'_>) -
     )?;
     for swap in &metrics.swaps {
         encode_histogram(&mut swaps, &[("outcome", swap.outcome.name())], &swap.duration)?;
+    }
+    let mut golden = families.family(
+        "unskew_golden_seconds",
+        "Golden calls of a module, all of them",
+        MetricType::Histogram,
+    )?;
+    for run in &metrics.golden {
+        encode_histogram(&mut golden, &[("outcome", run.outcome.name())], &run.duration)?;
+    }
+    encode_audits(&metrics.audits, families)
+}
+
+fn encode_audits(audits: &Audits, families: &mut Families<'_>) -> Result<(), fmt::Error> {
+    let mut family = families.family(
+        "unskew_audits",
+        "Calls that were made again on a fresh instance",
+        MetricType::Counter,
+    )?;
+    for (outcome, count) in [
+        ("exact", audits.exact),
+        ("differing", audits.differing),
+        ("unfinished", audits.unfinished),
+        ("dropped", audits.dropped),
+    ] {
+        encode_count(&mut family, &[("outcome", outcome)], count)?;
     }
     Ok(())
 }

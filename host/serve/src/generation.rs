@@ -17,7 +17,7 @@ use crate::evaluation::EvaluateError;
 use crate::generations::LoadOptions;
 use crate::golden::{Golden, GoldenError};
 use crate::instance::CallLimits;
-use crate::metrics::Registry;
+use crate::metrics::{GoldenOutcome, Registry, Stopwatch};
 use crate::module::{InstantiateError, Module, descriptors};
 use crate::plan::{Plan, ResolveError, ViewRead, ViewStep};
 use crate::runtime::{ModuleError, Runtime};
@@ -287,12 +287,17 @@ fn check_golden(
         deadline: options.limits.deadline.max(GOLDEN_DEADLINE),
         ..options.limits
     };
-    Golden::decode(&bytes, module.descriptor())
-        .and_then(|golden| golden.verify(module, limits))
-        .map_err(|source| ActivateError::Golden {
-            module: name.to_owned(),
-            source,
-        })
+    let mut watch = Stopwatch::start();
+    let held = Golden::decode(&bytes, module.descriptor()).and_then(|golden| golden.verify(module, limits));
+    let outcome = match held {
+        Ok(()) => GoldenOutcome::Held,
+        Err(_) => GoldenOutcome::Differed,
+    };
+    options.metrics.count_golden(outcome, watch.lap());
+    held.map_err(|source| ActivateError::Golden {
+        module: name.to_owned(),
+        source,
+    })
 }
 
 /// Refuses a generation whose snapshots would not fit beside those in memory, before any is opened.

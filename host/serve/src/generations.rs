@@ -434,6 +434,8 @@ impl Generations {
             sessions: self.sessions.load(Ordering::Relaxed),
             snapshots: snapshots.collect(),
             swaps: self.metrics().swaps(),
+            golden: self.metrics().golden(),
+            audits: health.audits,
             services: self.metrics().services(),
             lookups: self.metrics().lookups(),
         }

@@ -8,6 +8,7 @@ mod stopwatch;
 
 use unskew_snapshot::{EventTime, Status};
 
+use crate::audit::Audits;
 use crate::instance::CallError;
 
 pub(crate) use counters::{LookupCounters, SAMPLED};
@@ -35,6 +36,10 @@ pub struct Metrics {
     pub snapshots: Vec<SnapshotMetrics>,
     /// Changes of the generation, by outcome.
     pub swaps: Vec<SwapMetrics>,
+    /// Golden calls of modules that were made before a generation was served, by outcome.
+    pub golden: Vec<GoldenMetrics>,
+    /// Calls that were made again on a fresh instance.
+    pub audits: Audits,
     /// What was evaluated, by service.
     pub services: Vec<ServiceMetrics>,
     /// Lookups by [`Session::lookup`](crate::Session::lookup).
@@ -96,6 +101,38 @@ pub struct SwapMetrics {
     /// What became of them.
     pub outcome: SwapOutcome,
     /// All of them, with what they took: loading and checking for the most part.
+    pub duration: Histogram,
+}
+
+/// What becomes of the golden calls of a module, all of which are made in every way each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum GoldenOutcome {
+    /// They gave what they gave where the module was published.
+    Held = 0,
+    /// They did not, or the module keeps something from call to call: its generation is not served.
+    Differed = 1,
+}
+
+impl GoldenOutcome {
+    /// Every outcome, by its number.
+    pub const ALL: [Self; 2] = [Self::Held, Self::Differed];
+
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Differed => "differed",
+        }
+    }
+}
+
+/// Runs of golden calls with one outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoldenMetrics {
+    /// What became of them.
+    pub outcome: GoldenOutcome,
+    /// All of them, one for each module of each generation that was loaded, with what they took.
     pub duration: Histogram,
 }
 

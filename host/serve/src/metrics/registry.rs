@@ -5,10 +5,12 @@ use std::time::Duration;
 use crate::matrix::Layout;
 use crate::metrics::counters::{Counters, FIRST_NS, LookupCounters};
 use crate::metrics::histogram::Recorder;
-use crate::metrics::{Histogram, LookupMetrics, ServiceMetrics, SwapMetrics, SwapOutcome};
+use crate::metrics::{
+    GoldenMetrics, GoldenOutcome, Histogram, LookupMetrics, ServiceMetrics, SwapMetrics, SwapOutcome,
+};
 use crate::plan::Plan;
 
-/// The bound of the first bucket of swaps: 0.1 ms.
+/// The bound of the first bucket of swaps and of golden calls: 0.1 ms.
 const FIRST_SWAP_NS: u64 = 100_000;
 
 /// The counters of all sessions of a host. Its lock is taken when a session, or its instances of a service, come or go, and
@@ -31,6 +33,7 @@ struct Sessions {
 #[derive(Debug)]
 struct Swaps {
     durations: [Recorder; SwapOutcome::ALL.len()],
+    golden: [Recorder; GoldenOutcome::ALL.len()],
 }
 
 impl Registry {
@@ -44,6 +47,7 @@ impl Registry {
             }),
             swaps: Mutex::new(Swaps {
                 durations: std::array::from_fn(|_| Recorder::new(FIRST_SWAP_NS)),
+                golden: std::array::from_fn(|_| Recorder::new(FIRST_SWAP_NS)),
             }),
         }
     }
@@ -83,6 +87,23 @@ impl Registry {
         let outcomes = SwapOutcome::ALL.into_iter().zip(&swaps.durations);
         outcomes
             .map(|(outcome, duration)| SwapMetrics {
+                outcome,
+                duration: duration.read(),
+            })
+            .collect()
+    }
+
+    /// Counts a run of a module's golden calls, and how long it took.
+    pub fn count_golden(&self, outcome: GoldenOutcome, took: Duration) {
+        let swaps = lock(&self.swaps);
+        swaps.golden[outcome as usize].record(took);
+    }
+
+    pub fn golden(&self) -> Vec<GoldenMetrics> {
+        let swaps = lock(&self.swaps);
+        let outcomes = GoldenOutcome::ALL.into_iter().zip(&swaps.golden);
+        outcomes
+            .map(|(outcome, duration)| GoldenMetrics {
                 outcome,
                 duration: duration.read(),
             })
