@@ -6,7 +6,7 @@ use unskew::{CallError, CallLimits, EvaluateError, Host, HostOptions, Refresh, S
 use unskew_tests::{Fixture, chain, patient};
 
 use crate::host::{PROJECT, watermark};
-use crate::operate::wait_until;
+use crate::operate::{reopen, wait_until};
 use unskew_tests::hostile::{BAD_ROWS, Function, Guest};
 
 /// In place of the service of [`PROJECT`].
@@ -272,4 +272,57 @@ fn a_generation_that_keeps_failing_is_left_for_the_one_before() {
             .is_some_and(|failure| failure.message.contains("it is pinned"))
     });
     assert_eq!(host.current(), 3);
+}
+
+/// Over a restart; and when it ends the generation is tried again, and left for twice as long.
+#[test]
+fn a_quarantine_outlives_a_restart_and_ends() {
+    let fixture = published(&trap(), 2);
+    let set_current = |number: u64| {
+        std::fs::write(fixture.store.current_path(), number.to_string()).expect("the store can be written");
+    };
+    let options = HostOptions {
+        max_failures: 4,
+        state_dir: Some(fixture.path("state")),
+        ..patient()
+    };
+    let leave = |host: &Host| {
+        let mut session = host.session();
+        wait_until("generation 2 is left", || {
+            assert_eq!(evaluate(host, &mut session, BAD_ROWS).0, BAD);
+            host.current() == 1
+        });
+        let health = host.health();
+        assert_eq!(health.quarantined, vec![2]);
+        health.failure.expect("it says why").message
+    };
+    set_current(1);
+    let host = open(&fixture, options.clone());
+    set_current(2);
+    assert_eq!(host.refresh().expect("it is whole"), Refresh::Activated(2));
+    let message = leave(&host);
+    assert!(message.ends_with("in 30 s"), "{message}");
+    drop(host);
+
+    // The store's current one, and not what a start serves.
+    let host = reopen(&fixture, &options);
+    assert_eq!((host.current(), host.latest_seen()), (1, 2));
+    assert_eq!(host.health().quarantined, vec![2]);
+    assert_eq!(host.refresh().expect("nothing fails"), Refresh::Held(2));
+    assert_eq!(evaluate(&host, &mut host.session(), 2), (GOOD, Vec::new()));
+    drop(host);
+
+    // A test does not wait for half a minute.
+    let note = fixture.path("state").join("host.json");
+    let text = std::fs::read_to_string(&note).expect("the host wrote it");
+    assert_eq!(text.matches("\"seconds_left\": 30").count(), 1, "{text}");
+    let text = text.replace("\"seconds_left\": 30", "\"seconds_left\": 2");
+    std::fs::write(&note, text).expect("the directory can be written");
+    let host = reopen(&fixture, &options);
+    assert_eq!(host.refresh().expect("nothing fails"), Refresh::Held(2));
+    wait_until("generation 2 is tried again", || {
+        host.refresh().expect("it is whole") == Refresh::Activated(2)
+    });
+    let message = leave(&host);
+    assert!(message.ends_with("in 60 s"), "{message}");
 }

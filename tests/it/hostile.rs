@@ -216,6 +216,128 @@ fn an_instance_keeps_to_its_memory() {
     assert_eq!(result, Err(CallError::WrongKind), "{}", instance.detail());
 }
 
+/// Gives, in the first row, what it finds in memory that it took for itself, and leaves there what the second row has.
+fn spy() -> Guest {
+    const TAKEN: u32 = 1 << 16;
+    let words = frame(&[&Guest::default().input(BAD_ROWS)], BAD_ROWS);
+    let guest = Guest {
+        name: "spy".to_owned(),
+        ..Guest::answers(Function::Apply, words)
+    };
+    let answer = guest.result[1];
+    // Behind the four words of a frame's beginning lie its values.
+    let look = format!(
+        "(if (i32.eq (memory.size) (i32.const 1)) (then (drop (memory.grow (i32.const 1)))))
+         (i64.store offset=32 (i32.const {answer}) (i64.load (i32.const {TAKEN})))
+         (i64.store (i32.const {TAKEN}) (i64.load offset=40 (local.get $at0)))
+         (i32.const {})",
+        RESULT + 16
+    );
+    Guest {
+        bad: (Function::Apply, look),
+        ..guest
+    }
+}
+
+/// What a call leaves in memory can be found by a later call of its instance, and by no other: not by one that takes the same
+/// memory after it.
+#[test]
+fn memory_is_an_instances_own() {
+    let guest = spy();
+    let module = guest.load().unwrap_or_else(|error| panic!("{error}"));
+    let found = |instance: &mut Instance| {
+        let answer = guest
+            .call(instance, BAD_ROWS)
+            .expect("a right answer to all appearances");
+        match answer.value(0) {
+            Value::F64(value) => value,
+            other => panic!("{other:?}"),
+        }
+    };
+    let instance = || module.instantiate(LIMITS).expect("it can be made");
+    let mut first = instance();
+    assert_eq!(found(&mut first), 0.0);
+    assert_eq!(found(&mut first), 1.0, "or this test could not fail");
+    let mut second = instance();
+    assert_eq!(found(&mut second), 0.0);
+    drop((first, second));
+    for _ in 0..100 {
+        assert_eq!(found(&mut instance()), 0.0);
+    }
+    let limits = CallLimits {
+        fresh_instance: true,
+        ..LIMITS
+    };
+    let mut fresh = module.instantiate(limits).expect("it can be made");
+    for _ in 0..100 {
+        assert_eq!(found(&mut fresh), 0.0);
+    }
+}
+
+/// Two services with one module, on one thread: neither finds anything of the other's requests, nor does another session.
+#[test]
+fn services_do_not_read_each_others_memory() {
+    const TIME: i64 = 1_705_276_800_000_000;
+    let service = |name: &str| {
+        format!(
+            r#"
+[[service]]
+name = "{name}"
+candidate = [{{ name = "user", type = "i64" }}, {{ name = "x", type = "f64" }}]
+features = ["first:number", "spy:x"]
+
+[[service.transform]]
+name = "spy"
+module = "spy"
+"#
+        )
+    };
+    let project = format!("{VIEWS}{}{}", service("one"), service("other"));
+    let rows = format!("time,user,number\n{TIME},7,5\n");
+    let mut fixture = Fixture::new(&project, &[("rows.csv", &rows), ("events.csv", "time,user,x\n")]);
+    let module = spy()
+        .load_into(&fixture.store)
+        .unwrap_or_else(|error| panic!("{error}"));
+    fixture.modules.insert("spy".to_owned(), module);
+    fixture.publish(EventTime(TIME + 1));
+    let found = |session: &mut Session, host: &Host, service: &str, secret: f64| {
+        let service = host.service(service).expect("it is published");
+        let mut request = service.request(EventTime(TIME + 2));
+        for _ in 0..BAD_ROWS {
+            let fields = [Value::I64(7), Value::F64(secret)];
+            request.push_candidate(&fields).expect("a candidate");
+        }
+        let features = session.evaluate(&request).expect("it is served");
+        let Value::F64(found) = features.value(0, 1) else {
+            panic!("{:?}", features.failures());
+        };
+        found
+    };
+    // The audit would find the spy; it is not what is tested.
+    let options = |limits| HostOptions {
+        limits,
+        audit_every: 0,
+        ..HostOptions::default()
+    };
+    let host = Host::open(fixture.store.root(), options(LIMITS)).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let (mut session, mut another) = (host.session(), host.session());
+    assert_eq!(found(&mut session, &host, "one", 42.5), 0.0);
+    assert_eq!(found(&mut session, &host, "other", 77.0), 0.0);
+    assert_eq!(found(&mut another, &host, "one", 1.0), 0.0);
+    // Its own requests of before, as the documentation says.
+    assert_eq!(found(&mut session, &host, "one", 2.0), 42.5);
+
+    let limits = CallLimits {
+        fresh_instance: true,
+        ..LIMITS
+    };
+    let host = Host::open(fixture.store.root(), options(limits)).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let mut session = host.session();
+    for _ in 0..3 {
+        assert_eq!(found(&mut session, &host, "one", 42.5), 0.0);
+    }
+}
+
 /// Views of users 0 to 12, and of everyone's events.
 const VIEWS: &str = r#"
 [project]

@@ -176,7 +176,7 @@ fn a_revoked_generation_never_comes_back() {
 }
 
 /// The one before may be about to let go of its directory.
-fn reopen(fixture: &Fixture, options: &HostOptions) -> Host {
+pub fn reopen(fixture: &Fixture, options: &HostOptions) -> Host {
     let mut opened = None;
     wait_until("the directory is free", || {
         match Host::open(fixture.store.root(), options.clone()) {
@@ -224,6 +224,29 @@ fn what_an_operator_decided_outlives_a_restart() {
     });
 }
 
+/// As on a full disk: the decision holds while the host lives, and health says that it would not hold longer.
+#[test]
+fn a_decision_that_cannot_be_kept_holds_and_is_told() {
+    let fixture = published(2);
+    let state = fixture.path("state");
+    let options = HostOptions {
+        state_dir: Some(state.clone()),
+        ..patient()
+    };
+    let host = open(&fixture, options);
+    fs::remove_dir_all(&state).expect("the directory can be removed");
+    host.pin(1).expect("it is in the store");
+    assert_eq!((served(&host), host.is_pinned()), (1, true));
+    let message = host.health().failure.expect("it says so").message;
+    assert!(
+        message.starts_with("a restart would forget what is pinned"),
+        "{message}"
+    );
+    fs::create_dir(&state).expect("a directory in its place");
+    host.unpin();
+    assert_eq!(host.health().failure, None);
+}
+
 #[test]
 fn a_host_follows_its_store() {
     let fixture = published(3);
@@ -257,6 +280,33 @@ fn a_host_follows_its_store() {
     assert_eq!(served(&told), 1);
     told.unpin();
     wait_until("generation 3 is served", || told.current() == 3);
+}
+
+/// Before the store is read, in between, and when somebody listens: an announcement is never missed, though nothing polls.
+#[test]
+fn what_is_announced_while_a_host_starts_is_served() {
+    const STEPS: u32 = 24;
+    let fixture = published(2);
+    set_current(&fixture, 1);
+    let options = HostOptions {
+        follow: Some(Duration::from_secs(3_600)),
+        ..patient()
+    };
+    let start = Instant::now();
+    drop(open(&fixture, options.clone()));
+    let took = start.elapsed();
+    for step in 0..STEPS {
+        set_current(&fixture, 1);
+        let host = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(took * step / (STEPS - 4));
+                set_current(&fixture, 2);
+            });
+            open(&fixture, options.clone())
+        });
+        wait_until("generation 2 is served", || host.current() == 2);
+        assert_eq!(served(&host), 2);
+    }
 }
 
 #[test]
