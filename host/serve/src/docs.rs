@@ -2,9 +2,11 @@
 //!
 //! - [`patterns`]: how to use it well
 //! - [`operations`]: directories, threads, what to watch, what to do
+//! - [`adversity`]: what it does when something around it goes wrong
 //! - [`limits`]: what it does not do, and what it does not promise
 //! - [`performance`]: what costs what
 
+pub mod adversity;
 pub mod limits;
 pub mod operations;
 pub mod patterns;

@@ -1,9 +1,9 @@
 //! What the host does not do, and what it does not promise.
 //!
 //! # What a call may use
-//! [`CallLimits`](crate::CallLimits) are set right before each call: how long it runs and how much memory its instance has. A
-//! component's stack is fixed, and so is the engine's target: the baseline of an architecture, so that one artefact runs on
-//! every machine of a fleet.
+//! [`CallLimits`](crate::CallLimits) are set right before each call: how long it runs, how much memory its instance has, and how
+//! much it may give. A component's stack is fixed. Native code is compiled for a level of a processor, [`Cpu`](crate::Cpu): a
+//! host loads the best of those in its cache that its machine can run, and the results are the same at every level.
 //!
 //! ```
 //! use std::time::Duration;

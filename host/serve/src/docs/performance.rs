@@ -24,7 +24,7 @@
 //! |---|---|
 //! | [`CallLimits::fresh_instance`](crate::CallLimits::fresh_instance) | an instantiation for every call of every transform |
 //! | [`HostOptions::audit_every`](crate::HostOptions::audit_every) | a copy of one call's inputs and outputs in so many, and the same call again on another thread: with the default, a thousandth |
-//! | [`HostOptions::snapshots`](crate::HostOptions::snapshots) = [`Backing::Private`](crate::Backing::Private) | a copy of every snapshot instead of shared pages, but huge pages where the system has them, which reads like |
+//! | [`HostOptions::snapshots`](crate::HostOptions::snapshots) = [`Backing::Private`](crate::Backing::Private) | a copy of every snapshot instead of shared pages, but huge pages where the system has them, on which lookups in large tables are faster |
 //! | [`HostOptions::kept_generations`](crate::HostOptions::kept_generations) | their memory, for a rollback without a load |
 //! | [`HostOptions::follow`](crate::HostOptions::follow) | two threads that sleep |
 //!
