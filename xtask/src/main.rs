@@ -105,6 +105,11 @@ fn ci() -> Result<(), String> {
     }
     // With the switching of generations in many interleavings of its threads.
     cargo(&["test", "--package", "unskew", "--features", "model", "--locked"])?;
+    // In a workspace of its own, with what a bidder depends on; it takes its store from the program that the tests built.
+    run(root_command("cargo")
+        .args(["test", "--locked", "--manifest-path", "examples/bidder/Cargo.toml"])
+        .args(["--target-dir", "target"])
+        .env("UNSKEW_EXAMPLES", root().join("target/debug/unskew-examples")))?;
     run(root_command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
