@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::thread;
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
@@ -84,6 +86,11 @@ impl Resident {
         self.snapshots.values().map(|snapshot| snapshot.file_bytes()).sum()
     }
 
+    /// Something is in memory because it is served.
+    fn is_serving(&self) -> bool {
+        !self.modules.is_empty() || !self.snapshots.is_empty()
+    }
+
     fn snapshot(
         &self,
         store: &Store,
@@ -98,6 +105,7 @@ impl Resident {
         check_digest(&path, digest)?;
         let open_options = OpenOptions {
             backing: options.backing,
+            threads: self.is_serving().then(spare_threads),
             ..OpenOptions::default()
         };
         let opened = Snapshot::open_with(&path, &open_options, &mut |_| {});
@@ -330,6 +338,12 @@ fn manifest_fits(
         resident,
         limit,
     })
+}
+
+/// With how many threads a snapshot is opened beside requests: half of the processors.
+fn spare_threads() -> NonZero<usize> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(processors / 2).unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// Only a regular file can be vouched for: what a link names may change without the store, and a FIFO would be waited for.

@@ -18,7 +18,7 @@ use crate::note::{Note, Notebook};
 use crate::quarantine::Quarantine;
 use crate::runtime::Runtime;
 use crate::session::Prepared;
-use crate::stack::on_own_thread;
+use crate::stack::{Beside, on_own_thread};
 use crate::store::Store;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -113,7 +113,7 @@ impl Generations {
         let mut loaded = None;
         for number in candidates {
             let load = || Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
-            match on_own_thread(load)? {
+            match on_own_thread(Beside::Nobody, load)? {
                 Ok(generation) => {
                     loaded = Some(generation);
                     break;
@@ -452,7 +452,9 @@ impl Generations {
         };
         let sessions = self.sessions.load(Ordering::Relaxed);
         let load = |resident: &Resident| {
-            on_own_thread(|| Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions))?
+            on_own_thread(Beside::Requests, || {
+                Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions)
+            })?
         };
         let loaded = match load(&resident) {
             Err(ActivateError::Memory { .. }) => {

@@ -18,15 +18,47 @@ pub(crate) fn has_room(bytes: usize) -> bool {
     stacker::remaining_stack().is_none_or(|left| left >= bytes)
 }
 
+/// Whether anybody is served while a generation is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    Nobody,
+    /// Where threads wait for a processor, those that answer requests come first.
+    Requests,
+}
+
 /// Does what needs an ordinary stack on a thread that has one, and waits for it.
-pub(crate) fn on_own_thread<T: Send>(load: impl FnOnce() -> T + Send) -> Result<T, EngineError> {
+pub(crate) fn on_own_thread<T: Send>(beside: Beside, load: impl FnOnce() -> T + Send) -> Result<T, EngineError> {
     let failed = |reason: &str| EngineError(format!("cannot load on a thread of its own: {reason}"));
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("unskew-load".to_owned())
             .stack_size(LOAD_STACK_BYTES)
-            .spawn_scoped(scope, load)
+            .spawn_scoped(scope, || {
+                if beside == Beside::Requests {
+                    give_way();
+                }
+                load()
+            })
             .map_err(|error| failed(&error.to_string()))?;
         thread.join().map_err(|_| failed("it panicked"))
     })
+}
+
+/// Has this thread, and those that it starts, take a tenth of a processor that others want: nice 9, in batches. Less, and a
+/// machine without a free processor would not get to serve a new generation.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{
+            NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+            set_thread_priority_and_policy, thread_native_id,
+        };
+        // Of 99, where 49 is a thread like any other.
+        const LOW: u8 = 25;
+        if let Ok(value) = ThreadPriorityValue::try_from(LOW) {
+            let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+            // Where the system does not let it, loading competes with requests, and is done sooner.
+            let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), policy);
+        }
+    }
 }

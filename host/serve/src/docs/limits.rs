@@ -46,7 +46,8 @@
 //! [`HostOptions::kept_generations`](crate::HostOptions::kept_generations).
 //! [`HostOptions::memory_bytes`](crate::HostOptions::memory_bytes) is a limit on the sum. Where the next generation does not fit
 //! beside what is kept for a rollback, that is let go first; where it does not fit beside the current one, it is refused and
-//! the current one is served on. Twice a generation is therefore enough for swaps, with no rollback in the worst case.
+//! the current one is served on. Twice a generation is therefore enough for swaps, with no rollback in the worst case:
+//! `cargo xtask bench swap` measures the peak.
 //! Instances come on top: at most [`CallLimits::memory_bytes`](crate::CallLimits::memory_bytes) for each module, service and
 //! session, of which only touched pages are real.
 //!
