@@ -17,7 +17,8 @@ use crate::stack::{CALL_STACK_BYTES, has_room};
 /// What one call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
-    /// How long a call may run, the start of a fresh instance included. It is ended at most a [`TICK`] later, and what the
+    /// How long a call may run, the start of a fresh instance included; a millisecond at least. It is ended at most a [`TICK`]
+    /// sooner, and later by what its last instruction takes, by what freeing its instance takes, and by what the
     /// thread that counts the ticks waits for a processor.
     pub deadline: Duration,
     /// The memory of the instance, in bytes. Small: the engine looks at the clock between two instructions, and one that fills
@@ -48,7 +49,9 @@ impl CallLimits {
     };
 
     fn ticks(&self) -> u64 {
-        (self.deadline.as_micros() / TICK.as_micros()) as u64 + 1
+        // The first comes at any moment, so a call is ended up to a tick sooner: what its last instruction takes, and what
+        // freeing its instance does, would come on top of a tick that is waited for.
+        ((self.deadline.as_micros() / TICK.as_micros()) as u64).max(2)
     }
 }
 

@@ -17,7 +17,9 @@
 //! ```
 //!
 //! A deadline is looked at between two instructions. One instruction that fills or copies memory is not interrupted, so a small
-//! memory is part of a deadline: the default of 4 MiB is filled in half a millisecond. Raise it with that in mind.
+//! memory is part of a deadline: the default of 4 MiB is filled in half a millisecond. Raise it with that in mind. The clock is
+//! a thread that wakes every [`TICK`](crate::TICK); where it waits for a processor, deadlines wait with it. `cargo xtask bench
+//! hostile` measures how late the calls of some two hundred hostile components end.
 //!
 //! # What a module may keep
 //! Every step of a service has an instance of its own in every session. Its memory is not cleared between calls, because that
