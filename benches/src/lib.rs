@@ -31,7 +31,6 @@ pub fn apply_native<T: RowTransform>(inputs: &[&Column], rows: usize, outputs: &
     let readers = T::Input::readers(|index| inputs[index].view());
     let mut slots = ColumnSlots::new(outputs, rows);
     apply_rows::<T>(&readers, rows, &mut T::Output::writers(&mut slots));
-    drop(slots);
     outputs.iter_mut().for_each(Column::seal);
 }
 

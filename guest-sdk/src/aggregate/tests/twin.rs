@@ -73,7 +73,6 @@ fn expected(history: &History) -> Vec<Column> {
                 Market::end_block(&mut writers, row / BLOCK_ROWS);
             }
         }
-        drop(slots);
         columns.iter_mut().for_each(Column::seal);
     }
     columns

@@ -67,7 +67,6 @@ proptest! {
             let mut column = expected.clone();
             let mut slots = ColumnSlots::new(std::slice::from_mut(&mut column), rows);
             write(slots.slot(twin.column_type, is_nullable || twin.nulls() > 0), twin, &expected, rows);
-            drop(slots);
             column.seal();
             prop_assert_eq!(column, expected);
         }
