@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
-use unskew_batch::{BackfillOptions, Filter, OutputOptions, Project, Resources, backfill};
+use unskew_batch::{BackfillOptions, Filter, OutputOptions, Project, backfill};
 use unskew_tests::{chain, python, root};
 
 const CASES: usize = 24;
@@ -63,7 +63,7 @@ fn train(folder: &Path, case: usize, lag_us: u64) {
         lag_us,
         statuses: false,
         output: OutputOptions { overwrite: true },
-        resources: Resources::default(),
+        ..BackfillOptions::default()
     };
     let made = backfill(
         &project,

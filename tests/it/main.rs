@@ -2,6 +2,7 @@
 
 mod adversity;
 mod agreement;
+mod backfill;
 mod direct;
 mod failing;
 mod fraud;

@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use unskew::{CallLimits, Cpu, Digest, Host, HostOptions, Module, Runtime, Store};
-use unskew_batch::{
-    BackfillError, BackfillOptions, Filter, OutputOptions, Project, Resources, TrainingSet, compute, publish,
-};
+use unskew_batch::{BackfillError, BackfillOptions, Project, TrainingSet, compute, publish};
 use unskew_registry::{BuildOptions, build_component, compile, load_modules};
 use unskew_snapshot::EventTime;
 
@@ -115,12 +113,9 @@ impl Fixture {
             service: service.to_owned(),
             spine: self.path(spine),
             time_column: "time".to_owned(),
-            filter: Filter::default(),
             freeze_at,
-            lag_us: 0,
             statuses: true,
-            output: OutputOptions::default(),
-            resources: Resources::default(),
+            ..BackfillOptions::default()
         };
         compute(&self.project, &self.modules, &options, |_| ())
     }

@@ -6,23 +6,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 
 /// The rows of a row group, of inputs and outputs.
 pub const GROUP_ROWS: usize = 1 << 17;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// Of inputs.
 pub fn properties() -> Result<WriterProperties, parquet::errors::ParquetError> {
+    Ok(builder()?.build())
+}
+
+/// Of outputs: as unskew writes them, floats without a dictionary.
+fn output_properties(schema: &Schema) -> Result<WriterProperties, parquet::errors::ParquetError> {
+    let floats = schema.fields().iter().filter(|field| field.data_type().is_floating());
+    let without = |builder: WriterPropertiesBuilder, field: &FieldRef| {
+        builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false)
+    };
+    Ok(floats.fold(builder()?, without).build())
+}
+
+fn builder() -> Result<WriterPropertiesBuilder, parquet::errors::ParquetError> {
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build())
+        .set_statistics_enabled(EnabledStatistics::Chunk))
 }
 
 /// The floor: reads every value of both files, then writes as many rows as the spine has, of the columns of the spine and the
@@ -86,7 +101,7 @@ fn write(path: &Path, groups: &[RecordBatch], threads: usize) -> Result<(), Fail
         return Ok(());
     };
     let schema = first.schema();
-    let writer = ArrowWriter::try_new(File::create(path)?, schema.clone(), Some(properties()?))?;
+    let writer = ArrowWriter::try_new(File::create(path)?, schema.clone(), Some(output_properties(&schema)?))?;
     let (mut writer, factory) = writer.into_serialized_writer()?;
     let done: Mutex<Vec<(usize, Vec<ArrowColumnChunk>)>> = Mutex::new(Vec::new());
     on_threads(threads, groups.len(), |group| {

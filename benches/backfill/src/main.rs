@@ -16,7 +16,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use unskew_batch::{BackfillOptions, Filter, OutputOptions, Project, Resources, backfill};
+use unskew_batch::{BackfillOptions, OutputOptions, Project, Resources, backfill};
 
 use crate::agree::Features;
 use crate::data::Size;
@@ -154,16 +154,13 @@ fn run_role(arguments: &Arguments, role: Role) -> Result<(), Box<dyn Error>> {
                 service: "model".to_owned(),
                 spine: files.path("spine.parquet"),
                 time_column: "t".to_owned(),
-                filter: Filter::default(),
-                freeze_at: None,
-                lag_us: 0,
-                statuses: false,
                 output: OutputOptions { overwrite: true },
                 resources: Resources {
                     memory_bytes: arguments.memory_mib << 20,
                     threads: arguments.threads,
-                    spill_dir: None,
+                    ..Resources::default()
                 },
+                ..BackfillOptions::default()
             };
             backfill(&project, &BTreeMap::new(), &options, &files.out("unskew"), |_| ())?;
         }

@@ -22,6 +22,9 @@ pub(crate) struct EventLog<'a> {
     pub call_rows: usize,
 }
 
+/// What is known of an entity before the events of a log: its state, or why there is none.
+pub(crate) type States = BTreeMap<EntityKey, Result<Vec<u8>, String>>;
+
 /// The queries of a view: for each row its entity, its time, and the time up to which it may see.
 pub(crate) struct Queries<'a> {
     pub keys: &'a [Option<EntityKey>],
@@ -29,17 +32,24 @@ pub(crate) struct Queries<'a> {
     pub sight: Sight,
     /// The module's inputs, a row each or scalars.
     pub inputs: &'a [&'a Column],
+    /// What all queries see besides the events.
+    pub states: &'a States,
 }
 
 impl Queries<'_> {
     /// Whether each query's entity has an event that it may see.
     pub fn statuses(&self, log: &EventLog<'_>) -> Vec<Status> {
         (0..self.keys.len())
-            .map(|row| match self.visible(log, row) {
-                0 => Status::NotFound,
-                _ => Status::Present,
+            .map(|row| match self.state(row).is_some() || self.visible(log, row) > 0 {
+                true => Status::Present,
+                false => Status::NotFound,
             })
             .collect()
+    }
+
+    /// What is known of a query's entity before the events.
+    pub fn state(&self, row: usize) -> Option<&Result<Vec<u8>, String>> {
+        self.states.get(self.keys[row].as_ref()?)
     }
 
     /// How many of its entity's events a query may see.
@@ -49,23 +59,28 @@ impl Queries<'_> {
     }
 }
 
-/// Runs the fused batch form over all queries and gives the outputs in the order of the queries.
+/// Runs the fused batch form over the queries of these rows, none of whose entities lacks its state. Gives the outputs and, for
+/// each row of them, its query.
 ///
 /// ```text
 /// group the queries by entity and sort each group by time
 /// for each entity: while its queries see more than a call's worth of new events, fold a call's worth into its state
 ///                  queue (state, the events since, the queries that see them)
-/// when the queue is full, and at the end: one call; scatter the outputs
+/// when the queue is full, and at the end: one call
 /// ```
 pub(crate) fn read_history(
     log: &EventLog<'_>,
     queries: &Queries<'_>,
+    rows: &[u32],
     instance: &mut Instance,
     outputs: &[ColumnType],
-) -> Result<Vec<Column>, CallError> {
+) -> Result<(Vec<Column>, Vec<u32>), CallError> {
     let mut groups: BTreeMap<Option<&EntityKey>, Vec<u32>> = BTreeMap::new();
-    for (row, key) in (0..).zip(queries.keys) {
-        groups.entry(key.as_ref()).or_default().push(row);
+    for row in rows {
+        groups
+            .entry(queries.keys[*row as usize].as_ref())
+            .or_default()
+            .push(*row);
     }
     let mut run = Run {
         log,
@@ -73,14 +88,31 @@ pub(crate) fn read_history(
         instance,
         call: Call::new(log, queries),
         done: outputs.iter().map(|column_type| Column::new(*column_type)).collect(),
-        order: Vec::with_capacity(queries.keys.len()),
+        order: Vec::with_capacity(rows.len()),
     };
     for (key, mut rows) in groups {
         rows.sort_by_key(|row| queries.times[*row as usize]);
         run.entity(key, &rows)?;
     }
     run.flush()?;
-    Ok(run.in_order(outputs))
+    Ok((run.done, run.order))
+}
+
+/// Adds all events of the log to the states of their entities, for a log of later events.
+pub(crate) fn carry_states(log: &EventLog<'_>, states: &mut States, instance: &mut Instance) {
+    for (key, events) in log.index.groups() {
+        let before = match states.get(key) {
+            None => None,
+            Some(Ok(state)) => Some(state.clone()),
+            Some(Err(_)) => continue,
+        };
+        let after = match fold_events(log, before, events, instance) {
+            Ok(Some(state)) => Ok(state),
+            Ok(None) => continue,
+            Err(error) => Err(format!("{error}: {}", instance.detail())),
+        };
+        states.insert(key.clone(), after);
+    }
 }
 
 /// The states of all entities that have events visible at `watermark`: key, time of the last event, state.
@@ -158,7 +190,8 @@ impl Run<'_> {
     fn entity(&mut self, key: Option<&EntityKey>, rows: &[u32]) -> Result<(), CallError> {
         let events = key.and_then(|key| self.log.index.group(key)).unwrap_or_default();
         let call_rows = self.log.call_rows;
-        let (mut state, mut base, mut row) = (None, 0, 0);
+        let known = key.and_then(|key| self.queries.states.get(key));
+        let (mut state, mut base, mut row) = (known.and_then(|state| state.clone().ok()), 0, 0);
         while row < rows.len() {
             // The events that are folded already count no more.
             let first_visible = self.queries.visible(self.log, rows[row] as usize);
@@ -200,21 +233,6 @@ impl Run<'_> {
         )?;
         self.order.extend(call.rows);
         Ok(())
-    }
-
-    fn in_order(&self, outputs: &[ColumnType]) -> Vec<Column> {
-        let mut positions = vec![0; self.order.len()];
-        for (position, row) in self.order.iter().enumerate() {
-            positions[*row as usize] = position;
-        }
-        let ordered = |(column_type, done): (&ColumnType, &Column)| {
-            let mut column = Column::new(*column_type);
-            for position in &positions {
-                column.extend_from(done.view(), *position..position + 1);
-            }
-            column
-        };
-        outputs.iter().zip(&self.done).map(ordered).collect()
     }
 }
 

@@ -1,12 +1,10 @@
 use std::cmp::Ordering;
-use std::collections::HashSet;
-use std::ops::Range;
 
 use unskew_snapshot::{EventTime, Status, Ttl, Version, compare_versions, is_visible, row_status};
 
 use crate::words::{KeyColumns, KeyWords};
 
-/// The rows of a source, or of one partition of it, for the as-of join.
+/// The rows of a source, or of one part of it, for the as-of join.
 pub(crate) struct Versions<'a> {
     pub words: &'a KeyWords,
     pub keys: KeyColumns<'a>,
@@ -15,9 +13,11 @@ pub(crate) struct Versions<'a> {
     pub known_at: Option<&'a dyn Fn(u32) -> Option<EventTime>>,
     /// Appends the canonical bytes of a row's values, which decide between rows of the same times.
     pub encode: &'a dyn Fn(u32, &mut Vec<u8>),
+    /// The rows at the front that another join left as [`Joined::last`], for each whether it was tied.
+    pub carried: &'a [bool],
 }
 
-/// The rows of a spine, or of one partition of it.
+/// The rows of a spine, or of one part of it.
 pub(crate) struct Moments<'a> {
     pub words: &'a KeyWords,
     pub keys: KeyColumns<'a>,
@@ -35,6 +35,9 @@ pub(crate) struct Joined {
     pub status: Vec<Status>,
     /// Spine rows whose value was chosen by row bytes alone, from rows of the same times and other values.
     pub ties: u64,
+    /// If asked for, the greatest version of each entity of the source and whether it is tied, in any order: all that a join
+    /// of later rows needs of these.
+    pub last: Vec<(u32, bool)>,
 }
 
 /// In the place of a row: none.
@@ -57,47 +60,60 @@ impl Sight {
     }
 }
 
+/// The first instant at which a version of these times can be seen.
+pub(crate) fn visible_from(event_time: i64, known_at: Option<EventTime>) -> i64 {
+    known_at.map_or(event_time, |known_at| known_at.0.max(event_time))
+}
+
 /// Joins each spine row with the greatest version of its entity that is visible at its time: less the lag, and at the freeze if that is
 /// earlier, as though nothing later had been known. The age for the TTL is that at the spine row's time in any case, so a frozen join
 /// gives what a snapshot as of the freeze gives when it is read at that time.
 ///
 /// ```text
-/// sort the versions by (entity, event time), the spine rows by (entity, time)
-/// for each entity that both have: put versions of one event time in the order of known-at and row bytes
-///     for each spine row: move on past the versions that have happened by then; the last of them is the answer
+/// sort the versions by (entity, when they become visible), the spine rows by (entity, time)
+/// for each entity: for each spine row: move on past the versions that are visible by then; the greatest of them is the answer
 /// ```
 ///
-/// "By entity" is by its word first; the keys are compared where equal words do not mean equal keys. With known-at an older
-/// version may be visible where a newer one is not yet: then the answer is searched in a tree of the earliest known-at under
-/// each node, so that one entity with many late rows costs no more than another.
-pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>) -> Joined {
+/// What is visible once stays so: the greatest so far is all that is remembered. "By entity" is by its word first; the keys are
+/// compared where equal words do not mean equal keys. With `wants_last` the versions behind the last spine row count too, for
+/// [`Joined::last`].
+pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>, wants_last: bool) -> Joined {
     let rows = moments.times.len();
-    let mut source = entries(versions.words, versions.event_time);
-    let mut spine = entries(moments.words, moments.times);
+    let mut source = match versions.known_at {
+        None => entries(versions.words, versions.event_time, |_, time| time),
+        Some(known_at) => entries(versions.words, versions.event_time, |row, time| {
+            visible_from(time, known_at(row))
+        }),
+    };
+    let mut spine = entries(moments.words, moments.times, |_, time| time);
     source.sort_unstable_by_key(|entry| (entry.word, entry.time));
     spine.sort_unstable_by_key(|entry| (entry.word, entry.time));
     let mut join = Join {
         versions,
         moments,
+        wants_last,
         joined: Joined {
             rows: vec![NO_ROW; rows],
             status: vec![Status::NotFound; rows],
             ties: 0,
+            last: Vec::new(),
         },
-        tied: HashSet::new(),
+        here: Vec::new(),
+        best: Vec::new(),
     };
-    let (mut source, mut spine) = (&mut source[..], &spine[..]);
-    while let (Some(version), Some(moment)) = (source.first(), spine.first()) {
-        match version.word.cmp(&moment.word) {
-            Ordering::Less => source = source.split_at_mut(run(source)).1,
-            Ordering::Greater => spine = &spine[run(spine)..],
-            Ordering::Equal => {
-                let (group, rest) = source.split_at_mut(run(source));
-                let moments;
-                (moments, spine) = spine.split_at(run(spine));
-                source = rest;
-                join.word(group, moments);
-            }
+    let (mut source, mut spine) = (&source[..], &spine[..]);
+    while let Some(version) = source.first() {
+        spine = &spine[spine.iter().take_while(|moment| moment.word < version.word).count()..];
+        if spine.is_empty() && !wants_last {
+            break;
+        }
+        let (group, rest) = source.split_at(run(source));
+        source = rest;
+        let is_wanted = spine.first().is_some_and(|moment| moment.word == version.word);
+        let (moments, rest) = spine.split_at(if is_wanted { run(spine) } else { 0 });
+        spine = rest;
+        if is_wanted || wants_last {
+            join.word(group, moments);
         }
     }
     join.joined
@@ -111,13 +127,13 @@ struct Entry {
     row: u32,
 }
 
-fn entries(words: &KeyWords, times: &[i64]) -> Vec<Entry> {
+fn entries(words: &KeyWords, times: &[i64], time: impl Fn(u32, i64) -> i64) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(times.len());
-    for (row, (word, time)) in (0..).zip(words.words.iter().zip(times)) {
+    for (row, (word, at)) in (0..).zip(words.words.iter().zip(times)) {
         if words.is_present(row as usize) {
             entries.push(Entry {
                 word: *word,
-                time: *time,
+                time: time(row, *at),
                 row,
             });
         }
@@ -134,169 +150,114 @@ fn run(entries: &[Entry]) -> usize {
 struct Join<'a> {
     versions: &'a Versions<'a>,
     moments: &'a Moments<'a>,
+    wants_last: bool,
     joined: Joined,
-    /// Of the current entity, the rows that have the times of an earlier one and other values.
-    tied: HashSet<u32>,
+    /// The bytes of two rows that are compared.
+    here: Vec<u8>,
+    best: Vec<u8>,
+}
+
+/// The greatest version so far, and whether one of the same times has other values.
+#[derive(Clone, Copy)]
+struct Best {
+    row: u32,
+    is_tied: bool,
 }
 
 impl Join<'_> {
     /// Joins what has one word: one entity, but for a collision.
-    fn word(&mut self, source: &mut [Entry], spine: &[Entry]) {
+    fn word(&mut self, source: &[Entry], spine: &[Entry]) {
         let (versions, moments) = (self.versions, self.moments);
-        let representative = spine[0].row as usize;
+        if versions.words.is_exact && moments.words.is_exact {
+            return self.entity(source, spine);
+        }
+        let representative = source[0].row as usize;
         let is_same =
-            |keys: &KeyColumns<'_>, entry: &Entry| keys.is_same(entry.row as usize, &moments.keys, representative);
-        let is_exact = versions.words.is_exact && moments.words.is_exact;
-        if is_exact
-            || source.iter().all(|entry| is_same(&versions.keys, entry))
-                && spine.iter().all(|entry| is_same(&moments.keys, entry))
+            |keys: &KeyColumns<'_>, entry: &Entry| versions.keys.is_same(representative, keys, entry.row as usize);
+        if source.iter().all(|entry| is_same(&versions.keys, entry))
+            && spine.iter().all(|entry| is_same(&moments.keys, entry))
         {
             return self.entity(source, spine);
         }
-        let (mut here, mut source): (Vec<Entry>, Vec<Entry>) =
-            source.iter().partition(|entry| is_same(&versions.keys, entry));
+        let (here, source): (Vec<Entry>, Vec<Entry>) = source.iter().partition(|entry| is_same(&versions.keys, entry));
         let (spine_here, spine): (Vec<Entry>, Vec<Entry>) =
             spine.iter().partition(|entry| is_same(&moments.keys, entry));
-        self.entity(&mut here, &spine_here);
-        if !spine.is_empty() {
-            self.word(&mut source, &spine);
+        self.entity(&here, &spine_here);
+        if !source.is_empty() {
+            self.word(&source, &spine);
         }
     }
 
-    fn entity(&mut self, source: &mut [Entry], spine: &[Entry]) {
-        self.order(source);
-        let known_from = match self.versions.known_at {
-            Some(known_at) => Earliest::new(source.iter().map(|entry| known_at(entry.row))),
-            None => Earliest::default(),
-        };
-        let mut happened = 0;
+    fn entity(&mut self, source: &[Entry], spine: &[Entry]) {
+        let mut best: Option<Best> = None;
+        let mut next = 0;
         for moment in spine {
             let at = EventTime(moment.time);
             let seen_at = self.moments.sight.seen_at(at);
-            while source
-                .get(happened)
-                .is_some_and(|version| is_visible(EventTime(version.time), None, seen_at))
-            {
-                happened += 1;
+            while let Some(version) = source.get(next).filter(|version| self.is_visible(version, seen_at)) {
+                best = Some(self.greater(best, version.row));
+                next += 1;
             }
-            let found = match self.versions.known_at {
-                None => happened.checked_sub(1),
-                Some(_) => known_from.last_not_after(0..happened, seen_at),
-            };
-            let Some(version) = found.map(|position| source[position]) else {
+            let Some(Best { row, is_tied }) = best else {
                 continue;
             };
-            let status = row_status(EventTime(version.time), self.moments.ttl, at);
+            let event_time = EventTime(self.versions.event_time[row as usize]);
+            let status = row_status(event_time, self.moments.ttl, at);
             self.joined.status[moment.row as usize] = status;
             if status.is_present() {
-                self.joined.rows[moment.row as usize] = version.row;
-                self.joined.ties += u64::from(self.tied.contains(&version.row));
+                self.joined.rows[moment.row as usize] = row;
+                self.joined.ties += u64::from(is_tied);
+            }
+        }
+        if self.wants_last {
+            for version in &source[next..] {
+                best = Some(self.greater(best, version.row));
+            }
+            self.joined.last.extend(best.map(|best| (best.row, best.is_tied)));
+        }
+    }
+
+    fn is_visible(&self, version: &Entry, seen_at: EventTime) -> bool {
+        match self.versions.known_at {
+            None => is_visible(EventTime(version.time), None, seen_at),
+            Some(known_at) => {
+                let event_time = EventTime(self.versions.event_time[version.row as usize]);
+                is_visible(event_time, known_at(version.row), seen_at)
             }
         }
     }
 
-    /// Puts rows of one event time in the order of versions, and notes ties.
-    fn order(&mut self, source: &mut [Entry]) {
-        self.tied.clear();
-        for run in source.chunk_by_mut(|a, b| a.time == b.time) {
-            if run.len() > 1 {
-                self.order_run(run);
+    /// The greater of the greatest so far and another version.
+    fn greater(&mut self, best: Option<Best>, row: u32) -> Best {
+        let is_tied = self.versions.carried.get(row as usize).is_some_and(|is_tied| *is_tied);
+        let here = Best { row, is_tied };
+        let Some(best) = best else {
+            return here;
+        };
+        // Without its bytes first: versions of the same times are few.
+        let version = |row: u32, bytes| Version {
+            event_time: EventTime(self.versions.event_time[row as usize]),
+            known_at: self.versions.known_at.and_then(|known_at| known_at(row)),
+            row: bytes,
+        };
+        match compare_versions(&version(best.row, &[]), &version(row, &[])) {
+            Ordering::Less => here,
+            Ordering::Greater => best,
+            Ordering::Equal => {
+                self.best.clear();
+                self.here.clear();
+                (self.versions.encode)(best.row, &mut self.best);
+                (self.versions.encode)(row, &mut self.here);
+                let (old, new) = (version(best.row, &self.best), version(row, &self.here));
+                Best {
+                    row: match compare_versions(&old, &new) {
+                        Ordering::Less => row,
+                        _ => best.row,
+                    },
+                    is_tied: best.is_tied || is_tied || old.is_tied_with(&new),
+                }
             }
         }
-    }
-
-    fn order_run(&mut self, run: &mut [Entry]) {
-        let mut versions: Vec<(Option<EventTime>, Vec<u8>, Entry)> = run
-            .iter()
-            .map(|entry| {
-                let mut bytes = Vec::new();
-                (self.versions.encode)(entry.row, &mut bytes);
-                let known_at = self.versions.known_at.and_then(|known_at| known_at(entry.row));
-                (known_at, bytes, *entry)
-            })
-            .collect();
-        fn version((known_at, bytes, entry): &(Option<EventTime>, Vec<u8>, Entry)) -> Version<'_> {
-            Version {
-                event_time: EventTime(entry.time),
-                known_at: *known_at,
-                row: bytes,
-            }
-        }
-        versions.sort_by(|a, b| compare_versions(&version(a), &version(b)));
-        let mut last_is_tied = false;
-        for index in 0..versions.len() {
-            let here = version(&versions[index]);
-            // Within a run of equal times the bytes ascend: a tie is passed on to the run's last row, the only one that is
-            // ever found.
-            last_is_tied = index > 0 && {
-                let last = version(&versions[index - 1]);
-                last.is_tied_with(&here) || last_is_tied && last.known_at == here.known_at
-            };
-            run[index] = versions[index].2;
-            if last_is_tied {
-                self.tied.insert(run[index].row);
-            }
-        }
-    }
-}
-
-/// A tree of minima: under each node, the earliest instant from which one of its leaves is known.
-#[derive(Clone, Debug, Default)]
-struct Earliest {
-    /// Node 1 is the root, nodes 2n and 2n + 1 are below n, and the leaves come last.
-    nodes: Vec<EventTime>,
-    leaves: usize,
-}
-
-impl Earliest {
-    fn new(known_at: impl ExactSizeIterator<Item = Option<EventTime>>) -> Self {
-        let leaves = known_at.len().next_power_of_two();
-        let mut nodes = vec![EventTime::MAX; 2 * leaves];
-        for (leaf, known_at) in nodes[leaves..].iter_mut().zip(known_at) {
-            *leaf = known_at.unwrap_or(EventTime::MIN);
-        }
-        for node in (1..leaves).rev() {
-            nodes[node] = nodes[2 * node].min(nodes[2 * node + 1]);
-        }
-        Self { nodes, leaves }
-    }
-
-    /// The last of `range` that is known at `at`.
-    ///
-    /// Walks up from the range's end over the subtrees to its left, which lie within the range or are cut off by the check
-    /// of the start, and down into the first that has such a leaf.
-    fn last_not_after(&self, range: Range<usize>, at: EventTime) -> Option<usize> {
-        if range.is_empty() {
-            return None;
-        }
-        let mut node = self.leaves + range.end - 1;
-        while self.nodes[node] > at {
-            // Up while the node is a left child, then to the sibling on the left. Node 1, or a power of two, has none.
-            while node.is_multiple_of(2) {
-                node /= 2;
-            }
-            if node == 1 {
-                return None;
-            }
-            node -= 1;
-            if self.last_leaf(node) < range.start {
-                return None;
-            }
-        }
-        while node < self.leaves {
-            node = 2 * node + 1;
-            if self.nodes[node] > at {
-                node -= 1;
-            }
-        }
-        let position = node - self.leaves;
-        (position >= range.start).then_some(position)
-    }
-
-    /// The last leaf under `node`.
-    fn last_leaf(&self, node: usize) -> usize {
-        let height = self.leaves.ilog2() - node.ilog2();
-        ((node + 1) << height) - 1 - self.leaves
     }
 }
 

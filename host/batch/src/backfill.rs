@@ -1,6 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
@@ -13,19 +17,23 @@ use crate::engine::Engine;
 use crate::engine::emit::{Chunk, Wanted, emit, feature_status};
 use crate::engine::memory::DEFAULT_MEMORY_BYTES;
 use crate::entity_key::EntityKeyError;
+use crate::finish::{Finished, finish, is_done};
 use crate::increment::WhyNot;
-use crate::manifest::{BackfillManifest, InputEntry, manifest_path};
-use crate::output::{OutputFile, OutputOptions, TableWriter, WriteError, directory_of};
+use crate::job::Job;
+use crate::manifest::{BackfillManifest, InputEntry};
+use crate::output::{OutputFile, OutputOptions, TableWriter, WriteError, WrittenTable, check_free};
 use crate::project::Project;
+use crate::quarantine::Quarantined;
 use crate::reader::{Filter, InputFile, Pruning, ReadError};
 use crate::training_set::TrainingSet;
+use crate::unfinished::{Begin, Unfinished};
 use crate::workers::core_count;
 
 /// The version of the rules of time: as-of, time to live, windows, keys. Part of every manifest.
 pub const SEMANTICS_VERSION: u32 = 1;
 
-/// What to backfill.
-#[derive(Clone, Debug)]
+/// What to backfill, and how.
+#[derive(Clone, Debug, Default)]
 pub struct BackfillOptions {
     /// The service whose features are computed.
     pub service: String,
@@ -44,12 +52,21 @@ pub struct BackfillOptions {
     pub statuses: bool,
     /// How to write the training set.
     pub output: OutputOptions,
+    /// Whether to go on with a backfill of the same output that was not finished, if there is one. Else such a one is an error,
+    /// or is thrown away where the output may be overwritten.
+    pub resume: bool,
+    /// The most rows for which a component may fail; with one more the backfill does. See [`Quarantined`]. [`compute`] has no
+    /// place to name them: there it is best 0.
+    pub max_quarantined: u64,
     /// What it may use.
     pub resources: Resources,
 }
 
+/// Rows for which a component may fail, where nobody says how many.
+pub const DEFAULT_MAX_QUARANTINED: u64 = 1_000;
+
 /// What a backfill may use. The result does not depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Resources {
     /// The memory, in bytes: [`MIN_MEMORY_BYTES`](crate::MIN_MEMORY_BYTES) or more. Less is not kept to.
     pub memory_bytes: u64,
@@ -57,6 +74,31 @@ pub struct Resources {
     pub threads: usize,
     /// Where files go that hold what memory does not; the directory of the output, if none is given.
     pub spill_dir: Option<PathBuf>,
+    /// How long it works before it saves what it does, to be resumed: what is done in less is done again as quickly.
+    pub save_after: Duration,
+    /// What stops it.
+    pub interrupt: Interrupt,
+}
+
+/// Asks a backfill to stop, from any thread. It does within a piece of its work, and can be resumed.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Asks whoever has a clone of this to stop.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The flag itself, for whoever sets flags: a handler of signals.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
+    /// Whether it was asked to.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl BackfillOptions {
@@ -70,27 +112,59 @@ impl BackfillOptions {
 }
 
 impl Default for Resources {
-    /// 2 GiB and all cores.
+    /// 2 GiB, all cores, and saving after 10 s.
     fn default() -> Self {
         Self {
             memory_bytes: DEFAULT_MEMORY_BYTES,
             threads: core_count(),
             spill_dir: None,
+            save_after: DEFAULT_SAVE_AFTER,
+            interrupt: Interrupt::default(),
         }
     }
 }
 
-/// A step of a backfill, for whoever watches it.
+const DEFAULT_SAVE_AFTER: Duration = Duration::from_secs(10);
+
+/// How far a backfill is, for whoever watches it. Told from any thread, often.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress<'a> {
+    /// What is being done.
+    pub phase: Phase,
+    /// Of which view.
+    pub view: Option<&'a str>,
+    /// The rows of this phase that are done.
+    pub rows: u64,
+    /// All of its rows.
+    pub rows_all: u64,
+    /// The parts of this phase that are done: shares of the entities, or row groups.
+    pub parts: u64,
+    /// All of its parts.
+    pub parts_all: u64,
+    /// How much of the whole backfill is done, from 0 to 1; about.
+    pub fraction: f64,
+}
+
+/// A phase of a backfill. The first two are gone through for each view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress<'a> {
-    /// The spine was read: so many rows.
-    Spine(usize),
-    /// A view's history was read: so many rows.
-    Source(&'a str, usize),
-    /// A view was joined.
-    View(&'a str),
-    /// So many rows went through the row transforms.
-    Transformed(usize),
+pub enum Phase {
+    /// Spine and history are divided by entity key.
+    Divide,
+    /// They are joined.
+    Join,
+    /// The rows go through the transforms and are written.
+    Emit,
+}
+
+impl Phase {
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Divide => "divide",
+            Self::Join => "join",
+            Self::Emit => "emit",
+        }
+    }
 }
 
 /// A training set that was written.
@@ -109,15 +183,16 @@ pub struct Backfilled {
 }
 
 /// Computes a service's features for a spine, as of each row's prediction time, and writes them to `path` as Parquet with a
-/// manifest beside it: `<path>.manifest.json`.
+/// manifest beside it, `<path>.manifest.json`, and the rows for which a component failed, if there are any:
+/// `<path>.quarantine.jsonl`.
 ///
 /// The columns of the spine come first, by their own names, then the features by theirs. Spine and sources are read in
-/// pieces, on all cores, within [`Resources::memory_bytes`]; what does not fit is kept in files that nobody else sees, and
-/// that go when the backfill ends.
+/// pieces, on all cores, within [`Resources::memory_bytes`]; what does not fit is kept in files. Whatever becomes of the
+/// process, what it has saved lies in `<path>.unfinished`, and [`BackfillOptions::resume`] goes on with it: the result is
+/// the same to the byte.
 ///
 /// # Errors
-/// See [`BackfillError`]. Nothing is left at `path` that was not there before, unless it is the manifest that cannot be
-/// written: the training set is whole then, and lacks it.
+/// See [`BackfillError`]. Nothing is left that was not there before, unless [`BackfillError::is_resumable`].
 pub fn backfill(
     project: &Project,
     modules: &BTreeMap<String, Module>,
@@ -125,31 +200,90 @@ pub fn backfill(
     path: &Path,
     progress: impl Fn(Progress<'_>) + Sync,
 ) -> Result<Backfilled, BackfillError> {
-    let engine = Engine::open(
-        project,
-        modules,
-        &descriptors(modules),
-        options,
-        directory_of(path),
-        &progress,
-    )?;
+    let mut engine = Engine::open(project, modules, &descriptors(modules), options, &progress)?;
     let layout = Layout::new(&engine);
-    let (mut writer, encoder) = TableWriter::create(path, &layout.columns, options.output)?;
-    let make = |group: usize, chunk: Chunk| {
-        let rows = chunk.rows;
-        Ok(encoder.encode(group, rows, &layout.arrays(&engine.plan, chunk)?)?)
+    let job = Job::of(&engine, project);
+    let begin = match (options.resume, options.output.overwrite) {
+        (true, _) => Begin::Resume,
+        (false, true) => Begin::Anew,
+        (false, false) => Begin::Fresh,
     };
-    let files = engine.run(|| emit(&engine, &layout.wanted, make, |group| Ok(writer.append(group)?)))?;
-    let output = writer.finish()?;
-    let manifest = manifest(&engine, files, &output);
-    crate::output::write_json(&manifest_path(path), &manifest, OutputOptions { overwrite: true })?;
-    Ok(Backfilled {
-        output,
-        manifest,
-        spine_read: engine.spine.scan().pruning(),
-        history_read: engine.history_read(),
-        plan: engine.plan,
-    })
+    let is_resumed = options.resume && Unfinished::is_at(path);
+    if options.resume
+        && !is_resumed
+        && let Some(manifest) = is_done(path, &job)
+    {
+        return Ok(Finished { manifest }.backfilled(path, engine));
+    }
+    if !is_resumed {
+        check_free(path, options.output)?;
+    }
+    let unfinished = Unfinished::open(path, options.resources.spill_dir.as_deref(), &job, begin)?;
+    if let Some(manifest) = unfinished.manifest() {
+        let finished = finish(unfinished, path, manifest)?;
+        return Ok(finished.backfilled(path, engine));
+    }
+    engine.unfinished = Some(unfinished);
+    let computed = write(&engine, &layout, path, &job);
+    let unfinished = engine.unfinished.take();
+    let (Some(unfinished), manifest) = (unfinished, computed) else {
+        return Err(BackfillError::Interrupted);
+    };
+    match manifest.and_then(|manifest| {
+        unfinished.set_manifest(&manifest)?;
+        Ok(manifest)
+    }) {
+        Ok(manifest) => Ok(finish(unfinished, path, manifest)?.backfilled(path, engine)),
+        Err(error) => {
+            if !error.is_resumable() {
+                unfinished.remove();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Writes the training set beside what is saved, and gives its manifest.
+fn write(engine: &Engine<'_>, layout: &Layout, path: &Path, job: &Job) -> Result<BackfillManifest, BackfillError> {
+    let unfinished = engine.unfinished.as_ref().ok_or(BackfillError::Interrupted)?;
+    let output = unfinished.file(crate::finish::OUTPUT);
+    let file = File::create(&output).map_err(|source| WriteError::Io { path: output, source })?;
+    let (mut writer, encoder) = TableWriter::create(path, file, &layout.columns)?;
+    let make = |group: usize, chunk: Chunk| {
+        let (rows, quarantined) = (chunk.rows, chunk.quarantined.clone());
+        let encoded = encoder.encode(group, rows, &layout.arrays(&engine.plan, chunk)?, quarantined)?;
+        match engine.saves() {
+            Some(unfinished) => encoder.save(unfinished, group, encoded),
+            None => Ok(encoded),
+        }
+    };
+    let mut quarantined = Vec::new();
+    let append = |group: crate::row_group::RowGroup| {
+        quarantined.extend_from_slice(group.quarantined());
+        Ok(writer.append(group)?)
+    };
+    let emit = || {
+        emit(
+            engine,
+            &layout.wanted,
+            |group| encoder.find(unfinished, group),
+            make,
+            append,
+        )
+    };
+    let files = engine.run(emit)?;
+    let written = writer.finish()?;
+    quarantined.extend(engine.quarantined_in_views());
+    quarantined.sort_by(|a: &Quarantined, b| (a.row, &a.step).cmp(&(b.row, &b.step)));
+    let count = quarantined.len() as u64;
+    if let Some(first) = quarantined.first().filter(|_| engine.options.max_quarantined < count) {
+        return Err(BackfillError::Quarantined {
+            limit: engine.options.max_quarantined,
+            reason: first.reason.clone(),
+        });
+    }
+    crate::finish::write_quarantined(&unfinished.file(crate::finish::QUARANTINE), &quarantined)?;
+    Ok(manifest(engine, job, files, &written, count))
 }
 
 /// The features of a spine, in memory: what [`backfill`] writes, to be compared with what is served.
@@ -162,20 +296,23 @@ pub fn compute(
     options: &BackfillOptions,
     progress: impl Fn(Progress<'_>) + Sync,
 ) -> Result<TrainingSet, BackfillError> {
-    let engine = Engine::open(
-        project,
-        modules,
-        &descriptors(modules),
-        options,
-        &std::env::temp_dir(),
-        &progress,
-    )?;
+    let mut engine = Engine::open(project, modules, &descriptors(modules), options, &progress)?;
+    engine.keep_nothing(&std::env::temp_dir())?;
+    let engine = engine;
     let mut set = TrainingSet::new(&engine.plan, engine.spine.scan().carried().len());
     let wanted = Wanted {
         slots: (0..engine.plan.slots.len()).collect(),
         views: (0..engine.plan.views.len()).collect(),
     };
-    let files = engine.run(|| emit(&engine, &wanted, |_, chunk| Ok(chunk), |chunk| set.append(chunk)))?;
+    let files = engine.run(|| {
+        emit(
+            &engine,
+            &wanted,
+            |_| None,
+            |_, chunk| Ok(chunk),
+            |chunk| set.append(chunk),
+        )
+    })?;
     set.finish(engine.spine.scan().carried(), files, engine.ties())?;
     Ok(set)
 }
@@ -258,7 +395,13 @@ impl Layout {
     }
 }
 
-fn manifest(engine: &Engine<'_>, files: Vec<InputFile>, output: &OutputFile) -> BackfillManifest {
+fn manifest(
+    engine: &Engine<'_>,
+    job: &Job,
+    files: Vec<InputFile>,
+    output: &WrittenTable,
+    quarantined: u64,
+) -> BackfillManifest {
     let input = |file: InputFile| InputEntry {
         path: file.path,
         bytes: file.bytes,
@@ -267,21 +410,22 @@ fn manifest(engine: &Engine<'_>, files: Vec<InputFile>, output: &OutputFile) -> 
     let mut inputs: Vec<InputEntry> = files.into_iter().map(input).collect();
     inputs.sort();
     inputs.dedup();
-    let modules = engine.plan.modules().filter_map(|name| {
-        let module = engine.modules.get(name)?;
-        Some((name.to_owned(), module.digest()))
-    });
     BackfillManifest {
         semantics: SEMANTICS_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         service: engine.plan.service.clone(),
+        job: job.digest(),
         freeze_at_us: engine.options.freeze_at.map(|time| time.0),
         lag_us: engine.options.lag_us,
         filter: engine.options.filter.to_string(),
         rows: output.rows,
         output: output.digest,
+        output_bytes: output.bytes,
         inputs,
-        modules: modules.collect(),
+        modules: job.modules.clone(),
         ties: engine.ties(),
+        views: engine.view_entries(),
+        quarantined,
         engine: unskew::settings_digest(unskew::Cpu::Baseline),
     }
 }
@@ -357,4 +501,50 @@ pub enum BackfillError {
         /// What is missing.
         reason: String,
     },
+    /// A component fails on more rows than it may.
+    #[error("components fail on more than {limit} rows: {reason}")]
+    Quarantined {
+        /// How many it may fail on.
+        limit: u64,
+        /// What went wrong with one of them.
+        reason: String,
+    },
+    /// It was asked to stop.
+    #[error("the backfill was interrupted")]
+    Interrupted,
+    /// Another process makes the same output.
+    #[error("another process is at work in {}", path.display())]
+    Busy {
+        /// Where it is at work.
+        path: PathBuf,
+    },
+    /// A backfill of the same output was not finished, and nothing was said of it.
+    #[error("a backfill of this output was not finished: it is in {}", path.display())]
+    Unfinished {
+        /// Where what it did is.
+        path: PathBuf,
+    },
+    /// A backfill cannot be resumed: it computed something else, or of something else.
+    #[error("the backfill in {} was another: {}", path.display(), differences.join("; "))]
+    OtherJob {
+        /// Where what it did is.
+        path: PathBuf,
+        /// What is not the same.
+        differences: Vec<String>,
+    },
+}
+
+impl BackfillError {
+    /// Whether what was done is kept: the same backfill can be resumed, once there is room or whatever it lacked.
+    pub fn is_resumable(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Spill { .. }
+                | Self::Write(WriteError::Io { .. } | WriteError::Exists { .. })
+                | Self::Unfinished { .. }
+                | Self::OtherJob { .. }
+                | Self::Busy { .. }
+        )
+    }
 }

@@ -19,8 +19,10 @@ mod backfill;
 mod engine;
 mod entity_key;
 mod events;
+mod finish;
 mod hashing;
 mod increment;
+mod job;
 mod manifest;
 mod materialize;
 mod nearest;
@@ -28,12 +30,15 @@ mod output;
 mod parity;
 mod project;
 mod publish;
+mod quarantine;
 mod reader;
+mod row_group;
 mod sketch;
 mod spine;
 mod survey;
 mod table;
 mod training_set;
+mod unfinished;
 mod view;
 mod view_rows;
 mod words;
@@ -45,18 +50,23 @@ pub use audit::{
     Sample, ViewAudit, audit,
 };
 pub use backfill::{
-    BackfillError, BackfillOptions, Backfilled, Progress, Resources, SEMANTICS_VERSION, backfill, compute,
+    BackfillError, BackfillOptions, Backfilled, DEFAULT_MAX_QUARANTINED, Interrupt, Phase, Progress, Resources,
+    SEMANTICS_VERSION, backfill, compute,
 };
 pub use engine::memory::{DEFAULT_MEMORY_BYTES, MIN_MEMORY_BYTES};
 pub use entity_key::{EntityKeyError, entity_keys};
 pub use events::EventIndex;
 pub use increment::{WhyNot, materialize_since};
-pub use manifest::{BackfillManifest, Difference, InputEntry, ManifestError, Moved, Stale, manifest_path};
+pub use manifest::{
+    BackfillManifest, Difference, HistoryCounts, InputEntry, ManifestError, Moved, Stale, ViewCounts, ViewEntry,
+    manifest_path,
+};
 pub use materialize::{Materialized, materialize};
 pub use output::{OutputFile, OutputOptions, WriteError};
 pub use parity::{Mismatch, Moment, Parity, ReplayError, replay};
 pub use project::{ColumnBinding, Problem, Project, ProjectError, Source, ViewSource};
 pub use publish::{PublishError, publish};
+pub use quarantine::{Quarantined, quarantine_path};
 pub use reader::{ChunkOptions, Filter, InputFile, MAX_TABLE_ROWS, ParseFilterError, Place, Pruning, ReadError};
 pub use sketch::{Sketch, SketchInput, SketchedSource, sketch};
 pub use spine::{Spine, SpineOptions};

@@ -6,12 +6,20 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unskew::Digest;
+use unskew_snapshot::Status;
 
 /// What a training set was made of: written beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackfillManifest {
     /// [`SEMANTICS_VERSION`](crate::SEMANTICS_VERSION).
     pub semantics: u32,
+    /// The version of unskew that made it.
+    #[serde(default)]
+    pub version: String,
+    /// Of the question, the definitions, the modules and the inputs as they were before they were read: two training sets of
+    /// one job are the same bytes.
+    #[serde(default = "no_digest")]
+    pub job: Digest,
     /// The service.
     pub service: String,
     /// The moment of the freeze, in microseconds.
@@ -26,14 +34,83 @@ pub struct BackfillManifest {
     pub rows: u64,
     /// The training set.
     pub output: Digest,
+    /// Its size.
+    #[serde(default)]
+    pub output_bytes: u64,
     /// The files that were read: path, size, digest.
     pub inputs: Vec<InputEntry>,
     /// The modules by name.
     pub modules: BTreeMap<String, Digest>,
     /// Per view, the rows chosen by row bytes alone.
     pub ties: BTreeMap<String, u64>,
+    /// What became of the rows of each view.
+    #[serde(default)]
+    pub views: BTreeMap<String, ViewEntry>,
+    /// Failures of components, each of one row: in the file `<output>.quarantine.jsonl`.
+    #[serde(default)]
+    pub quarantined: u64,
     /// The native code's settings.
     pub engine: Digest,
+}
+
+/// What became of the rows of a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewEntry {
+    /// Those of the spine.
+    pub rows: ViewCounts,
+    /// Those of its history.
+    pub history: HistoryCounts,
+}
+
+/// The rows of a spine by what a view has for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewCounts {
+    /// It has a row for them.
+    pub present: u64,
+    /// It has none that they may see.
+    pub not_found: u64,
+    /// The last row that they may see is older than the time to live.
+    pub outside_ttl: u64,
+    /// A part of their key is missing.
+    pub without_key: u64,
+    /// The view's module failed.
+    pub failed: u64,
+}
+
+/// The rows of a history by what was made of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryCounts {
+    /// All of them.
+    pub rows: u64,
+    /// Left out, as a part of their key is missing.
+    pub without_key: u64,
+    /// Left out, as no row of the spine can see them: of other entities, or later. A few of them may not be counted.
+    pub unseen: u64,
+}
+
+impl ViewCounts {
+    pub(crate) fn of(statuses: &[Status]) -> Self {
+        let count = |wanted: Status| statuses.iter().filter(|status| **status == wanted).count() as u64;
+        Self {
+            present: count(Status::Present),
+            not_found: count(Status::NotFound),
+            outside_ttl: count(Status::Expired),
+            without_key: 0,
+            failed: count(Status::Failed),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.present += other.present;
+        self.not_found += other.not_found;
+        self.outside_ttl += other.outside_ttl;
+        self.without_key += other.without_key;
+        self.failed += other.failed;
+    }
+}
+
+fn no_digest() -> Digest {
+    Digest([0; 32])
 }
 
 /// A file that a backfill read.

@@ -1,20 +1,21 @@
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
-use tempfile::NamedTempFile;
+use parquet::schema::types::ColumnPath;
+use tempfile::TempPath;
 use unskew::Digest;
 
 use crate::hashing::HashingWriter;
+use crate::row_group::{RowGroup, RowGroupEncoder};
 
 const ZSTD_LEVEL: i32 = 3;
 /// What files say wrote them. Without a version: the same rows are the same bytes.
@@ -40,100 +41,65 @@ pub struct OutputFile {
     pub digest: Digest,
 }
 
-/// A Parquet file, compressed with zstd, that is being written by row groups.
-///
-/// The same columns and row groups give the same bytes. The file is written under a temporary name in the same directory,
-/// synced and then renamed: it is there as a whole or not at all.
+/// A Parquet file, compressed with zstd, that is being written by row groups. The same columns and row groups give the same
+/// bytes.
 pub(crate) struct TableWriter {
+    /// As messages name it.
     path: PathBuf,
-    options: OutputOptions,
-    temporary: NamedTempFile,
     writer: SerializedFileWriter<HashingWriter<BufWriter<File>>>,
     rows: u64,
 }
 
-/// Encodes row groups, on any thread.
-pub(crate) struct RowGroupEncoder {
-    path: PathBuf,
-    schema: SchemaRef,
-    columns: ArrowRowGroupWriterFactory,
-}
-
-/// An encoded row group.
-pub(crate) struct RowGroup {
-    columns: Vec<ArrowColumnChunk>,
-    rows: usize,
+/// What was written.
+pub(crate) struct WrittenTable {
+    pub rows: u64,
+    pub bytes: u64,
+    pub digest: Digest,
 }
 
 impl TableWriter {
-    /// Begins a file of these columns.
+    /// Begins a file of these columns in `file`, which is to be at `path`.
     ///
     /// # Errors
-    /// The file exists and was not to be replaced, a name is empty or used twice, a column is of a type that Parquet does not
-    /// have, or the directory cannot be written.
+    /// A name is empty or used twice, or a column is of a type that Parquet does not have.
     pub fn create(
         path: &Path,
+        file: File,
         columns: &[(String, DataType)],
-        options: OutputOptions,
     ) -> Result<(Self, RowGroupEncoder), WriteError> {
         check_names(path, columns)?;
-        check_free(path, options)?;
-        let failed = |source| io_error(path, source);
-        let temporary = create_temporary(directory_of(path)).map_err(failed)?;
-        let file = temporary.reopen().map_err(failed)?;
         // Without the metadata of where a label came from: it would be written in the order of a hash map.
         let fields: Vec<Field> = columns
             .iter()
             .map(|(name, data_type)| Field::new(name, data_type.clone(), true))
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let create = || -> parquet::errors::Result<_> {
-            let out = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
-            ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()?))?.into_serialized_writer()
-        };
-        let (writer, columns) = create().map_err(|error| parquet_error(path, &error))?;
+        let out = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
+        let (writer, columns) = parquet_writer(out, &schema).map_err(|error| write_error(path, error))?;
         let writer = Self {
             path: path.to_owned(),
-            options,
-            temporary,
             writer,
             rows: 0,
         };
-        let encoder = RowGroupEncoder {
-            path: path.to_owned(),
-            schema,
-            columns,
-        };
-        Ok((writer, encoder))
+        Ok((writer, RowGroupEncoder::new(path.to_owned(), schema, columns)))
     }
 
     /// Appends a row group. One without rows is none.
     pub fn append(&mut self, group: RowGroup) -> Result<(), WriteError> {
-        if group.rows == 0 {
-            return Ok(());
-        }
-        self.rows += group.rows as u64;
-        let append = || -> parquet::errors::Result<()> {
-            let mut out = self.writer.next_row_group()?;
-            for column in group.columns {
-                column.append_to_row_group(&mut out)?;
-            }
-            out.close()?;
-            Ok(())
-        };
-        append().map_err(|error| write_error(&self.path, error))
+        self.rows += group.rows() as u64;
+        group
+            .append_to(&mut self.writer)
+            .map_err(|error| write_error(&self.path, error))
     }
 
-    /// Ends the file and gives it its name.
-    pub fn finish(self) -> Result<OutputFile, WriteError> {
+    /// Ends the file and has it on disk.
+    pub fn finish(self) -> Result<WrittenTable, WriteError> {
         let path = self.path;
         let out = self.writer.into_inner().map_err(|error| write_error(&path, error))?;
         let (mut out, digest, bytes) = out.finish();
         let synced = out.flush().and_then(|()| out.get_ref().sync_all());
         synced.map_err(|source| io_error(&path, source))?;
-        commit(self.temporary, &path, self.options)?;
-        Ok(OutputFile {
-            path,
+        Ok(WrittenTable {
             rows: self.rows,
             bytes,
             digest,
@@ -141,78 +107,37 @@ impl TableWriter {
     }
 }
 
-impl RowGroupEncoder {
-    /// Encodes and compresses `rows` rows as row group `index`.
-    pub fn encode(&self, index: usize, rows: usize, columns: &[ArrayRef]) -> Result<RowGroup, WriteError> {
-        let encode = || -> parquet::errors::Result<Vec<ArrowColumnChunk>> {
-            let mut writers = self.columns.create_column_writers(index)?.into_iter();
-            let mut chunks = Vec::new();
-            for (field, array) in self.schema.fields().iter().zip(columns) {
-                for leaf in compute_leaves(field, array)? {
-                    let mut writer = writers
-                        .next()
-                        .ok_or_else(|| ParquetError::General("too few columns".to_owned()))?;
-                    writer.write(&leaf)?;
-                    chunks.push(writer.close()?);
-                }
-            }
-            Ok(chunks)
-        };
-        let columns = encode().map_err(|error| parquet_error(&self.path, &error))?;
-        Ok(RowGroup { columns, rows })
-    }
+/// A writer of the settings that all of our files have.
+pub(crate) fn parquet_writer<W: Write + Send>(
+    out: W,
+    schema: &SchemaRef,
+) -> parquet::errors::Result<(SerializedFileWriter<W>, ArrowRowGroupWriterFactory)> {
+    ArrowWriter::try_new(out, Arc::clone(schema), Some(properties(schema)?))?.into_serialized_writer()
 }
 
-fn properties() -> parquet::errors::Result<WriterProperties> {
-    Ok(WriterProperties::builder()
+fn properties(schema: &Schema) -> parquet::errors::Result<WriterProperties> {
+    let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build())
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
+        // Few floats are the same: looking for those that are costs more time than it saves room.
+        let column = ColumnPath::new(vec![field.name().clone()]);
+        properties = properties.set_column_dictionary_enabled(column, false);
+    }
+    Ok(properties.build())
 }
 
-/// Writes `value` as JSON, as a whole or not at all.
-///
-/// # Errors
-/// The file exists and was not to be replaced, or the directory cannot be written.
-pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize, options: OutputOptions) -> Result<(), WriteError> {
-    let write = |file: &mut File| {
-        let mut out = BufWriter::new(file);
-        serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
-        out.write_all(b"\n")?;
-        out.flush()
-    };
-    write_file(path, options, |file| {
-        write(file).map_err(|source| io_error(path, source))
-    })?;
-    Ok(())
-}
-
-/// Lets `write` fill a temporary file in the same directory, syncs and renames it.
-fn write_file(
-    path: &Path,
-    options: OutputOptions,
-    write: impl FnOnce(&mut File) -> Result<(), WriteError>,
-) -> Result<(), WriteError> {
-    check_free(path, options)?;
-    let mut temporary = create_temporary(directory_of(path)).map_err(|source| io_error(path, source))?;
-    write(temporary.as_file_mut())?;
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(|source| io_error(path, source))?;
-    commit(temporary, path, options)
-}
-
-fn check_free(path: &Path, options: OutputOptions) -> Result<(), WriteError> {
+/// Refuses a file that is there and is not to be replaced.
+pub(crate) fn check_free(path: &Path, options: OutputOptions) -> Result<(), WriteError> {
     match !options.overwrite && path.symlink_metadata().is_ok() {
         true => Err(WriteError::Exists { path: path.to_owned() }),
         false => Ok(()),
     }
 }
 
-/// Gives a file that is whole its name, and makes that last.
-fn commit(temporary: NamedTempFile, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
+/// Gives a file that is whole, and on disk, its name, and makes that last.
+pub(crate) fn commit(temporary: &Path, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
     rename(temporary, path, options)?;
     File::open(directory_of(path))
         .and_then(|directory| directory.sync_all())
@@ -228,7 +153,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// An error of the writer below, as what it is.
-fn write_error(path: &Path, error: ParquetError) -> WriteError {
+pub(crate) fn write_error(path: &Path, error: ParquetError) -> WriteError {
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(source) => io_error(path, *source),
@@ -302,38 +227,27 @@ fn check_names(path: &Path, columns: &[(String, DataType)]) -> Result<(), WriteE
     }
 }
 
-fn parquet_error(path: &Path, error: &dyn std::error::Error) -> WriteError {
+pub(crate) fn parquet_error(path: &Path, error: &dyn std::error::Error) -> WriteError {
     WriteError::Parquet {
         path: path.to_owned(),
         reason: error.to_string(),
     }
 }
 
-/// A file as `File::create` would make it, for everyone whom the process's mask lets read it.
-fn create_temporary(directory: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".unskew-").suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
-    builder.tempfile_in(directory)
-}
-
-fn rename(temporary: NamedTempFile, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
-    let renamed = if options.overwrite {
-        temporary.persist(path)
-    } else {
-        temporary.persist_noclobber(path)
-    };
-    match renamed {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(WriteError::Exists { path: path.to_owned() })
-        }
-        Err(error) => Err(WriteError::Io {
-            path: path.to_owned(),
-            source: error.error,
-        }),
+fn rename(temporary: &Path, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
+    if options.overwrite {
+        return std::fs::rename(temporary, path).map_err(|source| io_error(path, source));
     }
+    let temporary = TempPath::try_from_path(temporary).map_err(|source| io_error(path, source))?;
+    temporary.persist_noclobber(path).map_err(|error| {
+        // It is kept for whoever gives it another name.
+        let tempfile::PathPersistError { error, path: mut kept } = error;
+        kept.disable_cleanup(true);
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => WriteError::Exists { path: path.to_owned() },
+            _ => io_error(path, error),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -15,20 +15,32 @@ pub struct Answer {
     pub text: String,
     /// One object.
     pub json: Json,
+    /// Whether some rows failed: the command ends with 3.
+    pub is_partial: bool,
 }
 
 impl Answer {
-    /// Prints one of the two on standard output. A reader that has gone away has read enough.
-    pub fn print(&self, is_json: bool) -> Result<(), Failure> {
+    /// An answer that is whole.
+    pub fn new(text: String, json: Json) -> Self {
+        Self {
+            text,
+            json,
+            is_partial: false,
+        }
+    }
+
+    /// Prints one of the two on standard output, and gives whether it is partial. A reader that has gone away has read enough.
+    pub fn print(&self, is_json: bool) -> Result<bool, Failure> {
         let mut out = io::stdout().lock();
         let written = match is_json {
             true => writeln!(out, "{}", self.json),
             false => out.write_all(self.text.as_bytes()),
         };
         match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.context(|| "cannot write to standard output".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result.context(|| "cannot write to standard output".to_owned())?,
         }
+        Ok(self.is_partial)
     }
 }
 

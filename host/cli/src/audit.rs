@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew_batch::{
     AGE_BOUNDS_US, Audit, AuditError, AuditOptions, BackfillError, BackfillOptions, FeatureAudit, Filter, Label,
-    Origin, OutputOptions, Resources, Sample, ViewAudit, audit,
+    Origin, Resources, Sample, ViewAudit, audit,
 };
 use unskew_snapshot::EventTime;
 
@@ -88,12 +88,11 @@ impl AuditArgs {
                 filter: self.filters.into_iter().fold(Filter::default(), Filter::and),
                 freeze_at: self.freeze_at,
                 lag_us: self.lag.unwrap_or(0),
-                statuses: false,
-                output: OutputOptions::default(),
                 resources: Resources {
                     threads: self.threads.map_or(default.threads, NonZero::get),
                     ..default
                 },
+                ..BackfillOptions::default()
             },
             label: self.label,
             label_time: self.label_time,
@@ -107,10 +106,7 @@ impl AuditArgs {
             AuditError::Backfill(error) => explain(error, &options.backfill),
             error => error.into(),
         })?;
-        Ok(Answer {
-            text: text(&found, &options),
-            json: json(&found),
-        })
+        Ok(Answer::new(text(&found, &options), json(&found)))
     }
 }
 

@@ -1,22 +1,26 @@
 use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
 use unskew_batch::{
-    BackfillError, BackfillOptions, Filter, OutputOptions, Pruning, ReadError, Resources, WriteError, backfill,
-    manifest_path,
+    BackfillError, BackfillOptions, DEFAULT_MAX_QUARANTINED, Filter, Interrupt, OutputOptions, Pruning, ReadError,
+    Resources, WriteError, backfill, manifest_path, quarantine_path,
 };
 use unskew_snapshot::EventTime;
 
 use crate::answer::{Answer, Facts, grouped};
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use crate::modules::{ModuleArgs, modules_of_service};
 use crate::output::{check_directory, is_same_file};
 use crate::project::{ProjectArgs, check_defined};
 use crate::value::{parse_bytes, parse_lag, parse_time};
-use crate::watch::Watch;
+use crate::watch::{Style, Watch};
 
 /// Compute the features of a service for the rows of a file.
 ///
@@ -59,9 +63,20 @@ pub struct Backfill {
     /// Write a column <FEATURE>:status for every feature of a view: present, null, not_found, outside_ttl.
     #[arg(long)]
     statuses: bool,
-    /// Replace the output if it is there.
+    /// Replace the output if it is there, and begin anew if another backfill of it was not finished.
     #[arg(long)]
     overwrite: bool,
+    /// Go on with a backfill of this output that was not finished, if there is one: the result is the same to the byte. It must
+    /// be of the same inputs, modules, definitions and options.
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// The most rows for which a component may fail before the backfill does; 0 for none. They are in the output, with missing
+    /// values or fallbacks, and are named in <OUT>.quarantine.jsonl.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_QUARANTINED)]
+    max_quarantined: u64,
+    /// How to say how far it is, on standard error.
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t)]
+    progress: Style,
     #[command(flatten)]
     resources: ResourceArgs,
     #[command(flatten)]
@@ -80,6 +95,9 @@ struct ResourceArgs {
     /// Where files go that hold what memory does not [default: beside the output].
     #[arg(long, value_name = "DIR")]
     spill_dir: Option<PathBuf>,
+    /// How long it works before it saves what it does, to be resumed [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_lag)]
+    save_after: Option<u64>,
 }
 
 impl ResourceArgs {
@@ -89,6 +107,8 @@ impl ResourceArgs {
             memory_bytes: self.memory.unwrap_or(default.memory_bytes),
             threads: self.threads.map_or(default.threads, NonZero::get),
             spill_dir: self.spill_dir.clone(),
+            save_after: self.save_after.map_or(default.save_after, Duration::from_micros),
+            interrupt: default.interrupt,
         }
     }
 }
@@ -121,9 +141,12 @@ impl Backfill {
             output: OutputOptions {
                 overwrite: self.overwrite,
             },
+            resume: self.resume,
+            max_quarantined: self.max_quarantined,
             resources: self.resources.resources(),
         };
-        let watch = Watch::new();
+        stop_on_signals(&options.resources.interrupt)?;
+        let watch = Watch::styled(self.progress);
         let made = backfill(&project, &modules, &options, &self.out, |step| watch.step(step));
         drop(watch);
         let made = made.map_err(|error| explain(error, &options))?;
@@ -142,6 +165,12 @@ impl Backfill {
         for (view, read) in &made.history_read {
             facts = facts.with_some(&format!("read of {view}"), read_of(*read));
         }
+        let quarantined = made.manifest.quarantined;
+        let quarantine = (quarantined > 0).then(|| quarantine_path(&self.out));
+        if let Some(path) = &quarantine {
+            let named = format!("{}, named in {}", grouped(quarantined), path.display());
+            facts = facts.with("failures", named);
+        }
         let text = facts
             .with("file", file.path.display())
             .with("size", format!("{} bytes", grouped(file.bytes)))
@@ -159,8 +188,14 @@ impl Backfill {
             "bytes": file.bytes,
             "digest": file.digest,
             "manifest": manifest.display().to_string(),
+            "quarantined": quarantined,
+            "quarantine": quarantine.map(|path| path.display().to_string()),
         });
-        Ok(Answer { text, json })
+        Ok(Answer {
+            text,
+            json,
+            is_partial: quarantined > 0,
+        })
     }
 
     /// Checks before any work that the result can be written.
@@ -169,7 +204,7 @@ impl Backfill {
         if is_same_file(&self.out, &self.spine) {
             return Err(Failure::new(format!("{} is the spine", self.out.display())).help("give another --out"));
         }
-        if !self.overwrite && self.out.symlink_metadata().is_ok() {
+        if !self.overwrite && !self.resume && self.out.symlink_metadata().is_ok() {
             let path = self.out.clone();
             return Err(exists(WriteError::Exists { path }.into()));
         }
@@ -199,6 +234,36 @@ fn read_json(read: Pruning) -> serde_json::Value {
     })
 }
 
+/// Has the first signal to stop do so in an orderly way, and the second at once.
+fn stop_on_signals(interrupt: &Interrupt) -> Result<(), Failure> {
+    for signal in [SIGINT, SIGTERM] {
+        let flag = interrupt.flag();
+        // In this order: the first signal finds the flag down.
+        register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&flag))?;
+        register(signal, flag)?;
+    }
+    Ok(())
+}
+
+/// The command line, with `--resume`.
+fn resume_command() -> String {
+    let quoted = |argument: String| match argument
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_./=:+,@%".contains(c))
+    {
+        true if !argument.is_empty() => argument,
+        _ => format!("'{}'", argument.replace('\'', "'\\''")),
+    };
+    let mut arguments: Vec<String> = std::env::args()
+        .map(quoted)
+        .filter(|argument| argument != "--overwrite")
+        .collect();
+    if !arguments.iter().any(|argument| argument == "--resume") {
+        arguments.push("--resume".to_owned());
+    }
+    arguments.join(" ")
+}
+
 /// Says what to do about an error that arguments caused.
 pub fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
     match &error {
@@ -208,6 +273,19 @@ pub fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
         {
             Failure::from(error).help("name the spine's column of the prediction time: --time-column NAME")
         }
+        BackfillError::Interrupted => Failure::from(error)
+            .code(INTERRUPTED)
+            .help(format!("go on with it: {}", resume_command())),
+        BackfillError::Unfinished { .. } => {
+            Failure::from(error).help("--resume goes on with it, --overwrite begins anew")
+        }
+        BackfillError::OtherJob { .. } => Failure::from(error).help("--overwrite begins anew"),
+        BackfillError::Busy { .. } => Failure::from(error).help("wait for it, or give another --out"),
+        BackfillError::Quarantined { .. } => Failure::from(error)
+            .help("mend the module; or take the rows without what it gives: --max-quarantined COUNT"),
+        BackfillError::Spill { .. } | BackfillError::Write(WriteError::Io { .. }) => Failure::from(error).help(
+            format!("what was done is kept; then go on with it: {}", resume_command()),
+        ),
         _ => error.into(),
     }
 }

@@ -95,6 +95,6 @@ impl Build {
             "digest": digest,
             "path": path.display().to_string(),
         });
-        Ok(Answer { text, json })
+        Ok(Answer::new(text, json))
     }
 }

@@ -58,6 +58,7 @@ impl Check {
         Ok(Answer {
             text: facts.text() + &descriptor_tables(descriptor),
             json,
+            is_partial: false,
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::{audit, backfill, build, check, diff, init, materialize, prepare, pub
 /// hosts.
 ///
 /// Results go to standard output, progress and errors to standard error. The exit code is 0, or 1 where the command failed, or
-/// 2 where it was not understood.
+/// 2 where it was not understood, or 3 where some rows failed, or 130 where it was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "unskew", version)]
 pub struct Cli {

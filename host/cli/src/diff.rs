@@ -49,6 +49,6 @@ impl Diff {
             })
         });
         let json = json!({ "differences": json.collect::<Vec<_>>() });
-        Ok(Answer { text, json })
+        Ok(Answer::new(text, json))
     }
 }

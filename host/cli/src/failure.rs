@@ -12,7 +12,13 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Failure {
     error: BoxError,
     help: Option<String>,
+    code: u8,
 }
+
+/// The exit code of a command that failed.
+const FAILED: u8 = 1;
+/// That of one that was interrupted, as shells know it.
+pub const INTERRUPTED: u8 = 130;
 
 impl Failure {
     /// A failure that no other error caused.
@@ -20,6 +26,7 @@ impl Failure {
         Self {
             error: message.into().into(),
             help: None,
+            code: FAILED,
         }
     }
 
@@ -29,8 +36,15 @@ impl Failure {
         self
     }
 
-    /// Says it on standard error, as far as that can be written.
-    pub fn print(self) {
+    /// Ends the command with this code, not with 1.
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Says it on standard error, as far as that can be written, and gives the exit code.
+    pub fn print(self) -> u8 {
+        let code = self.code;
         // Whole lines: a path that is cut in two cannot be copied or searched for.
         // The hook is set once: the process ends after its only failure.
         let _ = miette::set_hook(Box::new(|_| {
@@ -38,6 +52,7 @@ impl Failure {
         }));
         let report = format!("{:?}", Report::new(Shown(self)));
         let _ = writeln!(io::stderr(), "{}", report.trim_end());
+        code
     }
 }
 
@@ -46,6 +61,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
         Self {
             error: Box::new(error),
             help: None,
+            code: FAILED,
         }
     }
 }
@@ -62,12 +78,12 @@ pub trait Context<T> {
 impl<T, E: Into<Failure>> Context<T> for Result<T, E> {
     fn context(self, message: impl FnOnce() -> String) -> Result<T, Failure> {
         self.map_err(|error| {
-            let Failure { error, help } = error.into();
+            let Failure { error, help, code } = error.into();
             let error = Box::new(Step {
                 message: message(),
                 source: error,
             });
-            Failure { error, help }
+            Failure { error, help, code }
         })
     }
 

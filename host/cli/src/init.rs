@@ -106,7 +106,7 @@ impl Init {
             "time_column": sketch.time_column,
             "next": next,
         });
-        Answer { text, json }
+        Answer::new(text, json)
     }
 
     fn next(&self, sketch: &Sketch) -> String {

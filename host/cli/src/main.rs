@@ -31,15 +31,17 @@ use clap::Parser;
 
 use crate::cli::Cli;
 
-/// Ends with 0, with 1 where the command failed, and with 2 (in clap) where it was not understood.
+/// What a command ends with that did what it was asked to, but for some rows.
+const PARTIAL: u8 = 3;
+
+/// Ends with 0; with 1 where the command failed; with 2 (in clap) where it was not understood; with 3 where some rows failed; with
+/// 130 where it was interrupted.
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let is_json = cli.json;
     match cli.run().and_then(|answer| answer.print(is_json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            ExitCode::FAILURE
-        }
+        Ok(true) => PARTIAL.into(),
+        Ok(false) => ExitCode::SUCCESS,
+        Err(failure) => failure.print().into(),
     }
 }

@@ -48,7 +48,7 @@ pub fn answer_written(view: &str, watermark: EventTime, written: &Written) -> An
         "path": path.to_string(),
         "bytes": written.file_bytes,
     });
-    Answer { text, json }
+    Answer::new(text, json)
 }
 
 /// Puts `bytes` at `path` in one step, in place of what was there.

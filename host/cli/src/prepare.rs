@@ -65,6 +65,7 @@ impl Prepare {
         Ok(Answer {
             text: facts.text(),
             json,
+            is_partial: false,
         })
     }
 }

@@ -92,6 +92,7 @@ impl Publish {
         Ok(Answer {
             text: facts.text(),
             json,
+            is_partial: false,
         })
     }
 }

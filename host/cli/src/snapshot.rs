@@ -165,7 +165,7 @@ impl Inspect {
             "state_version": meta.state_version,
             "builder": meta.builder,
         });
-        Ok(Answer { text, json })
+        Ok(Answer::new(text, json))
     }
 }
 
@@ -178,6 +178,7 @@ impl Get {
             return Ok(Answer {
                 text: format!("{} has no row of {key}\n", self.file.display()),
                 json: json!({ "key": self.key, "found": false }),
+                is_partial: false,
             });
         };
         let named = || {
@@ -200,7 +201,7 @@ impl Get {
             "event_time": row.event_time().to_string(),
             "values": values,
         });
-        Ok(Answer { text, json })
+        Ok(Answer::new(text, json))
     }
 }
 
@@ -263,6 +264,7 @@ impl Verify {
         Ok(Answer {
             text: facts.text(),
             json,
+            is_partial: false,
         })
     }
 }

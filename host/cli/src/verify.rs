@@ -51,6 +51,6 @@ impl Verify {
             "inputs": manifest.inputs.len(),
             "digest": manifest.output,
         });
-        Ok(Answer { text, json })
+        Ok(Answer::new(text, json))
     }
 }

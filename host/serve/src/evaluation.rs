@@ -134,12 +134,7 @@ impl Evaluation {
 
     /// The same, but a transform that fails leaves its outputs missing or with the fallbacks of the plan, and those that read
     /// them go on where they may. Tells `ran` after each which it was.
-    pub(crate) fn run_transforms_that_can(
-        &mut self,
-        plan: &Plan,
-        instances: &mut Instances,
-        mut ran: impl FnMut(usize),
-    ) {
+    pub fn run_transforms_that_can(&mut self, plan: &Plan, instances: &mut Instances, mut ran: impl FnMut(usize)) {
         for (index, (step, instance)) in plan.transforms.iter().zip(&mut instances.transforms).enumerate() {
             // A slot that is always present may be the input of a transform that takes no missing value.
             let is_missing = |slot: &usize| self.fates[*slot].is_some_and(|fate| !fate.is_present());
@@ -294,6 +289,11 @@ pub enum EvaluateError {
 }
 
 impl EvaluateError {
+    /// Whether it is due to the rows that were evaluated: fewer of them, or others, may go well.
+    pub fn is_of_rows(&self) -> bool {
+        matches!(self, Self::Call { error, .. } if error.is_of_rows())
+    }
+
     /// That the last call of `instance`, which `step` made, failed with `error`.
     pub fn call(step: &str, instance: &Instance, error: CallError) -> Self {
         Self::Call {

@@ -527,4 +527,9 @@ impl CallError {
     pub fn is_deadline(self) -> bool {
         self == Self::Deadline
     }
+
+    /// Whether it is due to the rows of the call: fewer of them, or others, may go well.
+    pub fn is_of_rows(self) -> bool {
+        !matches!(self, Self::Stack | Self::WrongKind)
+    }
 }

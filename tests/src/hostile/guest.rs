@@ -128,6 +128,8 @@ pub struct Guest {
     pub nullable: bool,
     /// Which function does what with the bad batch: instructions that leave the address of a result.
     pub bad: (Function, String),
+    /// A batch with this number in any of its frames is bad, and no other.
+    pub poison: Option<f64>,
     /// What every row of a good answer of numbers is: of an aggregate 7, of a row transform what it was given.
     pub constant: Option<f64>,
     /// What `describe` does first.
@@ -165,6 +167,7 @@ impl Default for Guest {
             vector_len: 0,
             nullable: false,
             bad: (Function::Apply, format!("(i32.const {})", RESULT + 16)),
+            poison: None,
             constant: None,
             describe: String::new(),
             realloc: String::new(),
@@ -350,7 +353,7 @@ impl Guest {
                 (local $rows i32) (local $i i32) (local $at i32)
                 (global.set $next (i32.const {INPUT}))
                 (local.set $rows (i32.load offset=8 (local.get $at{leading})))
-                (global.set $is_bad (i32.eq (local.get $rows) (i32.const {BAD_ROWS})))
+                {is_bad}
                 {bad}
                 (i32.store (i32.const {RESULT}) (i32.const 0))
                 {good}
@@ -361,9 +364,31 @@ impl Guest {
                 (i32.const {RESULT}))
             {post_return}
             "#,
+            is_bad = self.is_bad(function),
             leading = function.leading_frame(),
             good = function.good(self.constant.is_some()),
         )
+    }
+
+    /// Finds out whether a batch is bad.
+    fn is_bad(&self, function: Function) -> String {
+        let Some(poison) = self.poison else {
+            return format!("(global.set $is_bad (i32.eq (local.get $rows) (i32.const {BAD_ROWS})))");
+        };
+        let bits = poison.to_bits();
+        let frames = (0..function.frames()).map(|frame| {
+            format!(
+                r#"(local.set $i (i32.const 0))
+                (block (loop
+                    (br_if 1 (i32.ge_u (local.get $i) (local.get $len{frame})))
+                    (if (i64.eq (i64.const {bits})
+                            (i64.load (i32.add (local.get $at{frame}) (i32.shl (local.get $i) (i32.const 3)))))
+                        (then (global.set $is_bad (i32.const 1))))
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br 0)))"#
+            )
+        });
+        "(global.set $is_bad (i32.const 0))".to_owned() + &frames.collect::<String>()
     }
 
     /// The data segments: descriptor, texts, results.

@@ -16,8 +16,8 @@ use hdrhistogram::Histogram;
 use miette::{Context, IntoDiagnostic, Result, miette};
 use unskew::{Host, HostOptions, Module, Runtime, Store};
 use unskew_batch::{
-    BackfillOptions, Filter, Moment, OutputOptions, Parity, Project, Resources, TrainingSet, backfill, compute,
-    manifest_path, publish, replay,
+    BackfillOptions, Moment, OutputOptions, Parity, Project, TrainingSet, backfill, compute, manifest_path, publish,
+    replay,
 };
 use unskew_registry::{BuildOptions, COMPONENT_BUDGET_BYTES, build_component, load_modules};
 
@@ -183,11 +183,8 @@ fn options(spine: PathBuf, freeze_at: Option<unskew_snapshot::EventTime>) -> Bac
         service: SERVICE.to_owned(),
         spine,
         time_column: "timestamp".to_owned(),
-        filter: Filter::default(),
         freeze_at,
-        lag_us: 0,
-        statuses: false,
         output: OutputOptions { overwrite: true },
-        resources: Resources::default(),
+        ..BackfillOptions::default()
     }
 }

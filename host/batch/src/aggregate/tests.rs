@@ -85,6 +85,7 @@ fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, call_rows: 
             lag_us: 0,
         },
         inputs: &[&prior, &weight],
+        states: &States::new(),
     };
     let types: Vec<ColumnType> = module()
         .descriptor()
@@ -92,7 +93,17 @@ fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, call_rows: 
         .iter()
         .map(|output| output.column_type)
         .collect();
-    let outputs = read_history(&log, &queries, &mut instance(), &types).unwrap();
+    let rows: Vec<u32> = (0..queries.keys.len() as u32).collect();
+    let (done, order) = read_history(&log, &queries, &rows, &mut instance(), &types).unwrap();
+    let place = |row: &u32| order.iter().position(|query| query == row).unwrap();
+    let in_order = |(column_type, done): (&ColumnType, &Column)| {
+        let mut column = Column::new(*column_type);
+        rows.iter()
+            .map(place)
+            .for_each(|place| column.extend_from(done.view(), place..place + 1));
+        column
+    };
+    let outputs = types.iter().zip(&done).map(in_order).collect();
     (outputs, queries.statuses(&log))
 }
 

@@ -71,6 +71,7 @@ impl<'a> AsOf<'a> {
                 event_time: &event_time,
                 known_at: table.known_at().map(|_| &known_at as &dyn Fn(u32) -> Option<EventTime>),
                 encode: &encode,
+                carried: &[],
             },
             &Moments {
                 words: &spine_words,
@@ -79,6 +80,7 @@ impl<'a> AsOf<'a> {
                 sight: Sight { freeze_at, lag_us: 0 },
                 ttl,
             },
+            false,
         );
         Found {
             rows: joined.rows.iter().map(|row| (*row != NO_ROW).then_some(*row)).collect(),

@@ -5,9 +5,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Project;
 use crate::output::OutputOptions;
 use crate::reader::Filter;
-use crate::{Project, Resources};
 
 const PROJECT: &str = r#"
 [project]
@@ -99,7 +99,7 @@ fn options(folder: &Path) -> AuditOptions {
             lag_us: 0,
             statuses: false,
             output: OutputOptions::default(),
-            resources: Resources::default(),
+            ..BackfillOptions::default()
         },
         label: Some("label".parse().unwrap()),
         label_time: Some("known".to_owned()),

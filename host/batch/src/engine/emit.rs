@@ -1,17 +1,18 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef};
-use unskew::{CallLimits, Evaluation, Instances, Plan};
-use unskew_snapshot::Status;
+use unskew::{CallLimits, EvaluateError, Evaluation, Instances};
+use unskew_snapshot::{EventTime, Status};
 
 use super::Engine;
 use super::gather::GatherCache;
+use super::history::times;
 use super::join::column;
 use super::spine_rows::{SlotArrays, concat_arrays};
 use crate::array::column_to_array;
-use crate::backfill::{BackfillError, Progress};
+use crate::backfill::{BackfillError, Phase};
+use crate::quarantine::Quarantined;
 use crate::workers::for_each_in_order;
 
 /// The rows of one call of a row transform.
@@ -25,6 +26,7 @@ pub(crate) struct Wanted {
 }
 
 /// The wanted columns of some rows of the spine.
+#[derive(Default)]
 pub(crate) struct Chunk {
     pub rows: usize,
     /// By slot; none of a constant and of what is not wanted.
@@ -33,17 +35,21 @@ pub(crate) struct Chunk {
     pub statuses: Vec<Vec<Status>>,
     /// The spine's other columns.
     pub carried: Vec<ArrayRef>,
+    /// Rows for which a transform failed.
+    pub quarantined: Vec<Quarantined>,
 }
 
-/// Makes something of every row group, on all threads, and hands it over in the order of the spine.
+/// Makes something of every row group, on all threads, and hands it over in the order of the spine. `made` says what is made
+/// already.
 pub(crate) fn emit<T: Send>(
     engine: &Engine<'_>,
     wanted: &Wanted,
+    made: impl Fn(usize) -> Option<T> + Sync,
     make: impl Fn(usize, Chunk) -> Result<T, BackfillError> + Sync,
     append: impl FnMut(T) -> Result<(), BackfillError> + Send,
 ) -> Result<(), BackfillError> {
     let groups = groups(engine);
-    let done = AtomicUsize::new(0);
+    engine.begin(Phase::Emit, None, engine.spine.scan().row_count(), groups.len());
     let emitter = || {
         Ok(Emitter {
             instances: match engine.plan.transforms.is_empty() {
@@ -59,10 +65,18 @@ pub(crate) fn emit<T: Send>(
         groups.len(),
         emitter,
         |emitter: &mut Emitter, group| {
-            let chunk = emitter.group(engine, wanted, groups[group].clone())?;
-            let rows = done.fetch_add(chunk.rows, Ordering::Relaxed) + chunk.rows;
-            engine.tell(Progress::Transformed(rows));
-            make(group, chunk)
+            engine.proceed()?;
+            let morsels = groups[group].clone();
+            let rows: usize = engine.spine.morsels[morsels.clone()]
+                .iter()
+                .map(|morsel| morsel.rows)
+                .sum();
+            let done = match made(group) {
+                Some(made) => made,
+                None => make(group, emitter.group(engine, wanted, morsels)?)?,
+            };
+            engine.advance(rows as u64, 1);
+            Ok(done)
         },
         append,
     )
@@ -95,14 +109,24 @@ impl Emitter {
             let mut read = engine
                 .spine
                 .read(&mut self.cache, morsel, &slots, &wanted.views, true)?;
+            let mut quarantined = Vec::new();
             if let Some(instances) = &mut self.instances {
-                run_transforms(&engine.plan, instances, &mut self.evaluation, &mut read)?;
+                let mut transforming = Transforming {
+                    engine,
+                    instances,
+                    evaluation: &mut self.evaluation,
+                    first_row: engine.spine.morsels[morsel].first_row,
+                    done: vec![Vec::new(); outputs(engine).len()],
+                    quarantined: &mut quarantined,
+                };
+                transforming.run_all(&mut read)?;
             }
             chunks.push(Chunk {
                 rows: read.rows,
                 arrays: read.arrays,
                 statuses: read.statuses,
                 carried: read.carried,
+                quarantined,
             });
         }
         merge(chunks)
@@ -116,43 +140,128 @@ fn joined_slots(engine: &Engine<'_>, wanted: &Wanted) -> BTreeSet<usize> {
         .transforms
         .iter()
         .flat_map(|step| step.inputs.iter().copied());
-    let all: BTreeSet<usize> = wanted.slots.iter().copied().chain(read).collect();
+    // A row that fails is named.
+    let keys = match engine.plan.transforms.is_empty() {
+        true => BTreeSet::new(),
+        false => engine.key_slots(),
+    };
+    let all: BTreeSet<usize> = wanted
+        .slots
+        .iter()
+        .copied()
+        .chain(read)
+        .chain(keys)
+        .chain([0])
+        .collect();
     all.intersection(&engine.spine.joined_slots()).copied().collect()
 }
 
-fn run_transforms(
-    plan: &Plan,
-    instances: &mut Instances,
-    evaluation: &mut Evaluation,
-    read: &mut SlotArrays,
-) -> Result<(), BackfillError> {
-    let outputs: Vec<usize> = plan.transforms.iter().flat_map(|step| step.outputs.clone()).collect();
-    let inputs: BTreeSet<usize> = plan
-        .transforms
-        .iter()
-        .flat_map(|step| step.inputs.iter().copied())
-        .collect();
-    let mut done: Vec<Vec<ArrayRef>> = vec![Vec::new(); outputs.len()];
-    for start in (0..read.rows).step_by(CALL_ROWS) {
-        let rows = CALL_ROWS.min(read.rows - start);
-        evaluation.clear(plan);
-        evaluation.rows = rows;
-        for slot in &inputs {
-            if let Some(array) = &read.arrays[*slot] {
-                evaluation.columns[*slot] = column(&array.slice(start, rows), plan.slots[*slot].column_type)?;
+/// The slots that the transforms fill.
+fn outputs(engine: &Engine<'_>) -> Vec<usize> {
+    let steps = engine.plan.transforms.iter();
+    steps.flat_map(|step| step.outputs.clone()).collect()
+}
+
+/// Rows of the spine on their way through the transforms.
+struct Transforming<'a> {
+    engine: &'a Engine<'a>,
+    instances: &'a mut Instances,
+    evaluation: &'a mut Evaluation,
+    /// The number of the first row in the spine.
+    first_row: u64,
+    /// By output, its values so far.
+    done: Vec<Vec<ArrayRef>>,
+    quarantined: &'a mut Vec<Quarantined>,
+}
+
+impl Transforming<'_> {
+    /// Runs the transforms on all rows.
+    fn run_all(&mut self, read: &mut SlotArrays) -> Result<(), BackfillError> {
+        for start in (0..read.rows).step_by(CALL_ROWS) {
+            self.run(read, start..read.rows.min(start + CALL_ROWS))?;
+        }
+        let done = std::mem::take(&mut self.done);
+        for (slot, arrays) in outputs(self.engine).into_iter().zip(done) {
+            if !arrays.is_empty() {
+                read.arrays[slot] = Some(concat_arrays(&arrays)?);
             }
         }
-        evaluation.run_transforms(plan, instances)?;
-        for (slot, done) in outputs.iter().zip(&mut done) {
-            done.push(column_to_array(&evaluation.columns[*slot], rows));
+        Ok(())
+    }
+
+    /// Where a transform fails on some rows it is run again on half of them, down to the one that it fails on.
+    fn run(&mut self, read: &SlotArrays, rows: Range<usize>) -> Result<(), BackfillError> {
+        self.fill(read, rows.clone())?;
+        let plan = &self.engine.plan;
+        match self.evaluation.run_transforms(plan, self.instances) {
+            Ok(()) => {
+                self.take(rows.len());
+                Ok(())
+            }
+            Err(error) if !error.is_of_rows() || self.engine.options.max_quarantined == 0 => Err(error.into()),
+            Err(_) if rows.len() > 1 => {
+                self.engine.proceed()?;
+                let middle = rows.start + rows.len() / 2;
+                self.run(read, rows.start..middle)?;
+                self.run(read, middle..rows.end)
+            }
+            Err(_) => self.quarantine(read, rows),
         }
     }
-    for (slot, arrays) in outputs.into_iter().zip(done) {
-        if !arrays.is_empty() {
-            read.arrays[slot] = Some(concat_arrays(&arrays)?);
+
+    /// One row without what failed for it: that is missing, or the fallback of the service.
+    fn quarantine(&mut self, read: &SlotArrays, row: Range<usize>) -> Result<(), BackfillError> {
+        let engine = self.engine;
+        self.fill(read, row.clone())?;
+        self.evaluation
+            .run_transforms_that_can(&engine.plan, self.instances, |_| ());
+        let key: Vec<(usize, ArrayRef)> = engine
+            .key_slots()
+            .into_iter()
+            .filter_map(|slot| Some((slot, read.arrays[slot].as_ref()?.slice(row.start, 1))))
+            .collect();
+        let at = EventTime(times(read.array(0)?)[row.start]);
+        for failure in std::mem::take(&mut self.evaluation.failures) {
+            let EvaluateError::Call {
+                step,
+                module,
+                error,
+                detail,
+            } = failure
+            else {
+                return Err(failure.into());
+            };
+            let reason = format!("{error}: {detail}");
+            engine.count_quarantined(|| format!("`{step}` (module `{module}`): {reason}"))?;
+            let number = self.first_row + row.start as u64;
+            self.quarantined
+                .push(engine.quarantined(number, at, &key, (&step, &module), reason));
+        }
+        self.take(1);
+        Ok(())
+    }
+
+    fn fill(&mut self, read: &SlotArrays, rows: Range<usize>) -> Result<(), BackfillError> {
+        let plan = &self.engine.plan;
+        self.evaluation.clear(plan);
+        self.evaluation.rows = rows.len();
+        for slot in plan.transforms.iter().flat_map(|step| &step.inputs) {
+            if let Some(array) = read.arrays[*slot]
+                .as_ref()
+                .filter(|_| self.evaluation.columns[*slot].rows() == 0)
+            {
+                self.evaluation.columns[*slot] =
+                    column(&array.slice(rows.start, rows.len()), plan.slots[*slot].column_type)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, rows: usize) {
+        for (slot, done) in outputs(self.engine).iter().zip(&mut self.done) {
+            done.push(column_to_array(&self.evaluation.columns[*slot], rows));
         }
     }
-    Ok(())
 }
 
 /// One chunk of several.
@@ -161,12 +270,7 @@ fn merge(mut chunks: Vec<Chunk>) -> Result<Chunk, BackfillError> {
         return Ok(chunks.remove(0));
     }
     let Some(first) = chunks.first() else {
-        return Ok(Chunk {
-            rows: 0,
-            arrays: Vec::new(),
-            statuses: Vec::new(),
-            carried: Vec::new(),
-        });
+        return Ok(Chunk::default());
     };
     let (slots, carried, views) = (first.arrays.len(), first.carried.len(), first.statuses.len());
     let of_slot = |slot: usize| {
@@ -184,6 +288,10 @@ fn merge(mut chunks: Vec<Chunk>) -> Result<Chunk, BackfillError> {
             .collect()
     };
     Ok(Chunk {
+        quarantined: chunks
+            .iter()
+            .flat_map(|chunk| chunk.quarantined.iter().cloned())
+            .collect(),
         rows: chunks.iter().map(|chunk| chunk.rows).sum(),
         arrays: (0..slots).map(of_slot).collect::<Result<_, _>>()?,
         carried: (0..carried).map(of_carried).collect::<Result<_, _>>()?,

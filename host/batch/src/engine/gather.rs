@@ -5,16 +5,17 @@ use arrow::compute::interleave;
 use arrow::datatypes::{DataType, UInt8Type};
 use unskew_snapshot::Status;
 
+use super::division::Division;
 use super::scatter::too_large;
 use super::spill::SpillFile;
 use crate::asof::NO_ROW;
 use crate::backfill::BackfillError;
-use crate::words::{KeyWords, partition_of};
+use crate::words::KeyWords;
 
-/// What a view gave for the rows of the spine: by partition, in the order of the spine.
+/// What a view gave for the rows of the spine: by part, in the order of the spine.
 pub(crate) struct ViewResult {
-    pub bits: u32,
-    /// Whether rows without a key are in the first partition; else they are in none, as they have no values.
+    pub division: Division,
+    /// Whether rows without a key are in the first share; else they are in none, as they have no values.
     pub keeps_keyless: bool,
     /// The types of the columns.
     pub types: Vec<DataType>,
@@ -67,15 +68,18 @@ impl ViewResult {
         view: usize,
         morsel: usize,
         words: &KeyWords,
+        seen_at: &dyn Fn(usize) -> i64,
         columns: &[usize],
     ) -> Result<Gathered, BackfillError> {
         let starts = &self.starts[morsel];
         let mut counts = vec![0_u32; self.partitions.len()];
         let partitions: Vec<Option<usize>> = (0..words.words.len())
             .map(|row| match words.is_present(row) {
-                true => Some(partition_of(words.words[row], self.bits)),
+                true => Some(self.division.share(words.words[row])),
                 false => self.keeps_keyless.then_some(0),
             })
+            .enumerate()
+            .map(|(row, share)| share.map(|share| self.division.part(share, || seen_at(row))))
             .collect();
         partitions
             .iter()

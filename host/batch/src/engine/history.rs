@@ -9,6 +9,7 @@ use unskew_snapshot::EventTime;
 
 use super::scatter::too_large;
 use crate::array::canonical_type;
+use crate::asof::visible_from;
 use crate::backfill::{BackfillError, BackfillOptions};
 use crate::entity_key::EntityKeyError;
 use crate::project::Project;
@@ -19,6 +20,8 @@ use crate::words::{KeyWords, WordError};
 /// The history of a view, to be read in pieces: its key's columns, those of its features or its module's events, the event
 /// time, and the known-at if the source has one.
 pub(crate) struct History {
+    /// The number of the view.
+    pub view: usize,
     pub step: ViewStep,
     pub scan: Scan,
     pub key_columns: usize,
@@ -37,6 +40,7 @@ impl History {
     pub fn open(
         project: &Project,
         modules: &BTreeMap<String, Descriptor>,
+        view: usize,
         step: &ViewStep,
     ) -> Result<Self, BackfillError> {
         let source = view_source(project, modules, &step.view)?;
@@ -64,6 +68,7 @@ impl History {
                 .collect::<Result<_, _>>()?,
         };
         Ok(Self {
+            view,
             step: step.clone(),
             scan,
             key_columns: source.key_columns,
@@ -139,6 +144,17 @@ impl History {
 
     pub fn known_at<'a>(&self, batch: &'a RecordBatch) -> Option<&'a ArrayRef> {
         self.has_known_at.then(|| batch.column(self.types.len() + 1))
+    }
+
+    /// The first instant at which a row can be seen.
+    pub fn visible_from(&self, batch: &RecordBatch, row: usize) -> i64 {
+        let known_at = self.known_at(batch).and_then(|known_at| time_at(known_at, row));
+        let event_time = self.event_time(batch)[row];
+        match self.step.read {
+            ViewRead::Features(_) => visible_from(event_time, known_at),
+            // An event counts from the microsecond after it happened.
+            ViewRead::Aggregate { .. } => visible_from(event_time.saturating_add(1), known_at),
+        }
     }
 
     fn key_error(&self, morsel: &Morsel, error: WordError) -> BackfillError {

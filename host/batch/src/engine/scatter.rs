@@ -9,36 +9,36 @@ use arrow::datatypes::SchemaRef;
 use super::memory::{Budget, batch_bytes};
 use super::spill::{SpillFile, SpillWriter};
 use crate::backfill::BackfillError;
-use crate::words::{KeyWords, partition_of};
 
-/// The most partitions: each may hold a file open.
+/// The most shares: each may hold a file open.
 const MAX_BITS: u32 = 8;
-/// Partitions of what is not tiny, so that every thread has some.
+/// Shares of what is not tiny, so that every thread has some.
 const MIN_BITS: u32 = 4;
-/// What is joined as one partition.
+/// What is joined as one share.
 const TINY_BYTES: u64 = 1 << 20;
+/// What goes to a file at once.
+const SPILL_BYTES: u64 = 4 << 20;
+/// One row of so many is a sample of their times.
+const SAMPLE_ROWS: usize = 4_096;
 
-/// The number of partitions for so many bytes, as a power of two.
-pub(crate) fn partition_bits(bytes: u64, budget: &Budget) -> u32 {
+/// The number of shares for so many bytes, as a power of two.
+pub(crate) fn share_bits(bytes: u64, budget: &Budget) -> u32 {
     if bytes <= TINY_BYTES.min(budget.partition_bytes) {
         return 0;
     }
-    let partitions = bytes.div_ceil(budget.partition_bytes).next_power_of_two();
-    partitions.ilog2().clamp(MIN_BITS, MAX_BITS)
+    let shares = bytes.div_ceil(budget.partition_bytes).next_power_of_two();
+    shares.ilog2().clamp(MIN_BITS, MAX_BITS)
 }
 
-/// Rows that are being divided by entity key. What is too much for memory goes to a file for each partition.
+/// Rows that are being divided into parts. What is too much for memory goes to a file for each part.
 pub(crate) struct Scatter<'a> {
     schema: SchemaRef,
-    bits: u32,
-    /// Whether rows without a key are kept, in the first partition; else they go to none.
-    keeps_keyless: bool,
     budget: &'a Budget,
     directory: &'a Path,
-    /// Of the files, in front of the number of the partition.
+    /// Of the files, in front of the number of the part.
     prefix: String,
     slots: Vec<Mutex<Slot>>,
-    /// What each partition holds in memory, readable without its lock.
+    /// What each part holds in memory, readable without its lock.
     held: Vec<AtomicU64>,
 }
 
@@ -46,43 +46,43 @@ pub(crate) struct Scatter<'a> {
 struct Slot {
     pieces: Vec<RecordBatch>,
     spill: Option<SpillWriter>,
+    rows: u64,
+    bytes: u64,
+    sample: Vec<i64>,
 }
 
-/// The rows of one partition, in any order.
+/// The rows of one part, in any order.
 #[derive(Default)]
 pub(crate) struct Partition {
     pieces: Vec<RecordBatch>,
     spill: Option<SpillFile>,
     held_bytes: u64,
+    /// All of its rows, in memory or not.
+    pub rows: u64,
+    pub bytes: u64,
+    /// The times of some rows.
+    pub sample: Vec<i64>,
 }
 
 impl<'a> Scatter<'a> {
-    /// Rows without a key go to no partition.
-    pub fn new(schema: SchemaRef, bits: u32, budget: &'a Budget, directory: &'a Path, prefix: String) -> Self {
-        let partitions = 1 << bits;
+    /// Into so many parts.
+    pub fn new(schema: SchemaRef, parts: usize, budget: &'a Budget, directory: &'a Path, prefix: String) -> Self {
         Self {
             schema,
-            bits,
-            keeps_keyless: false,
             budget,
             directory,
             prefix,
-            slots: (0..partitions).map(|_| Mutex::default()).collect(),
-            held: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
+            slots: (0..parts).map(|_| Mutex::default()).collect(),
+            held: (0..parts).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// Rows without a key go to the first partition, if `keeps_keyless`.
-    pub fn keeping_keyless(self, keeps_keyless: bool) -> Self {
-        Self { keeps_keyless, ..self }
-    }
-
-    /// Divides the rows that are to be kept. Gives how many went to each partition.
+    /// Divides the rows that have a part. `time` is that of a row. Gives how many went to each part.
     pub fn push(
         &self,
         batch: &RecordBatch,
-        words: &KeyWords,
-        keep: impl Fn(usize) -> bool,
+        part: impl Fn(usize) -> Option<usize>,
+        time: impl Fn(usize) -> i64,
     ) -> Result<Vec<u32>, BackfillError> {
         let expected = batch.num_rows() / self.slots.len();
         let mut rows: Vec<Vec<u32>> = self
@@ -90,35 +90,39 @@ impl<'a> Scatter<'a> {
             .iter()
             .map(|_| Vec::with_capacity(expected + expected / 4))
             .collect();
-        for (row, word) in words.words.iter().enumerate() {
-            if !words.is_present(row) {
-                if self.keeps_keyless {
-                    rows[0].push(row as u32);
-                }
-            } else if keep(row) {
-                rows[partition_of(*word, self.bits)].push(row as u32);
+        for row in 0..batch.num_rows() {
+            if let Some(part) = part(row) {
+                rows[part].push(row as u32);
             }
         }
         let counts = rows.iter().map(|rows| rows.len() as u32).collect();
-        for (partition, rows) in rows.into_iter().enumerate() {
+        for (part, rows) in rows.into_iter().enumerate() {
             if rows.is_empty() {
                 continue;
             }
+            let sample: Vec<i64> = rows
+                .iter()
+                .step_by(SAMPLE_ROWS)
+                .map(|row| time(*row as usize))
+                .collect();
             let is_whole = rows.len() == batch.num_rows();
             let piece = match is_whole {
                 true => batch.clone(),
                 false => take_record_batch(batch, &UInt32Array::from(rows)).map_err(too_large)?,
             };
-            self.hold(partition, piece)?;
+            self.hold(part, piece, sample)?;
         }
         Ok(counts)
     }
 
-    fn hold(&self, partition: usize, piece: RecordBatch) -> Result<(), BackfillError> {
+    fn hold(&self, part: usize, piece: RecordBatch, sample: Vec<i64>) -> Result<(), BackfillError> {
         let bytes = batch_bytes(&piece);
-        let mut slot = lock(&self.slots[partition]);
+        let mut slot = lock(&self.slots[part]);
+        slot.rows += piece.num_rows() as u64;
+        slot.bytes += bytes;
+        slot.sample.extend(sample);
         slot.pieces.push(piece);
-        self.held[partition].fetch_add(bytes, Ordering::Relaxed);
+        self.held[part].fetch_add(bytes, Ordering::Relaxed);
         self.budget.held.take(bytes);
         drop(slot);
         while self.budget.held.is_over() {
@@ -129,7 +133,7 @@ impl<'a> Scatter<'a> {
                 .enumerate()
                 .max_by_key(|(_, held)| held.load(Ordering::Relaxed));
             match largest {
-                Some((partition, held)) if held.load(Ordering::Relaxed) > 0 => self.spill(partition)?,
+                Some((part, held)) if held.load(Ordering::Relaxed) > 0 => self.spill(part)?,
                 // What else is held is not of this scatter.
                 _ => break,
             }
@@ -137,29 +141,37 @@ impl<'a> Scatter<'a> {
         Ok(())
     }
 
-    /// Writes what a partition holds to its file.
-    fn spill(&self, partition: usize) -> Result<(), BackfillError> {
-        let mut slot = lock(&self.slots[partition]);
+    /// Writes what a part holds to its file.
+    fn spill(&self, part: usize) -> Result<(), BackfillError> {
+        let mut slot = lock(&self.slots[part]);
         let pieces = std::mem::take(&mut slot.pieces);
-        let bytes = self.held[partition].swap(0, Ordering::Relaxed);
+        let bytes = self.held[part].swap(0, Ordering::Relaxed);
         if !pieces.is_empty() {
             let mut spill = match slot.spill.take() {
                 Some(spill) => spill,
-                None => SpillWriter::create(self.path(partition), &self.schema)?,
+                None => SpillWriter::create(self.path(part), &self.schema)?,
             };
-            let whole = concat_batches(&self.schema, &pieces).map_err(too_large)?;
-            spill.push(&whole)?;
+            // A few at a time: put together they are in memory twice.
+            let (mut first, mut run_bytes) = (0, 0);
+            for (index, piece) in pieces.iter().enumerate() {
+                run_bytes += batch_bytes(piece);
+                if SPILL_BYTES <= run_bytes || index + 1 == pieces.len() {
+                    let run = &pieces[first..=index];
+                    spill.push(&concat_batches(&self.schema, run).map_err(too_large)?)?;
+                    (first, run_bytes) = (index + 1, 0);
+                }
+            }
             slot.spill = Some(spill);
         }
         self.budget.held.give(bytes);
         Ok(())
     }
 
-    fn path(&self, partition: usize) -> PathBuf {
-        self.directory.join(format!("{}-{partition}.arrow", self.prefix))
+    fn path(&self, part: usize) -> PathBuf {
+        self.directory.join(format!("{}-{part}.arrow", self.prefix))
     }
 
-    /// The partitions.
+    /// The parts.
     pub fn finish(self) -> Result<Vec<Partition>, BackfillError> {
         let finish = |(slot, held): (Mutex<Slot>, AtomicU64)| {
             let slot = slot.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -167,6 +179,9 @@ impl<'a> Scatter<'a> {
                 pieces: slot.pieces,
                 spill: slot.spill.map(SpillWriter::finish).transpose()?,
                 held_bytes: held.into_inner(),
+                rows: slot.rows,
+                bytes: slot.bytes,
+                sample: slot.sample,
             })
         };
         self.slots.into_iter().zip(self.held).map(finish).collect()
@@ -189,6 +204,23 @@ impl Partition {
         let mut batches = self.spill.map_or(Ok(Vec::new()), |spill| spill.read_all())?;
         batches.extend(self.pieces);
         Ok(batches)
+    }
+
+    /// The rows, some at a time; what was held of them is given back to `budget` first.
+    pub fn for_each(
+        self,
+        budget: &Budget,
+        mut each: impl FnMut(&RecordBatch) -> Result<(), BackfillError>,
+    ) -> Result<(), BackfillError> {
+        budget.held.give(self.held_bytes);
+        for piece in self.pieces {
+            each(&piece)?;
+        }
+        if let Some(spill) = self.spill {
+            let mut reader = spill.open()?;
+            (0..spill.batches()).try_for_each(|batch| each(&reader.read(batch)?))?;
+        }
+        Ok(())
     }
 }
 

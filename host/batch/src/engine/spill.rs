@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -12,29 +12,52 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use crate::backfill::BackfillError;
 
 /// A file of batches that is being written: Arrow IPC, compressed with lz4.
-pub(crate) struct SpillWriter {
+pub(crate) struct SpillWriter<W: Write = BufWriter<File>> {
     path: PathBuf,
-    writer: FileWriter<BufWriter<File>>,
+    writer: FileWriter<W>,
     batches: usize,
 }
 
 /// A whole file of batches.
+#[derive(Debug)]
 pub(crate) struct SpillFile {
     path: PathBuf,
     batches: usize,
+    /// Whether it is worth something after this process.
+    is_saved: bool,
 }
+
+/// The name of the note in a file's footer.
+const NOTE: &str = "unskew";
 
 impl SpillWriter {
     pub fn create(path: PathBuf, schema: &SchemaRef) -> Result<Self, BackfillError> {
+        match File::create(&path) {
+            Ok(file) => Self::to(BufWriter::with_capacity(1 << 16, file), path, schema),
+            Err(error) => Err(spill_error(&path, error.into())),
+        }
+    }
+
+    pub fn finish(mut self) -> Result<SpillFile, BackfillError> {
+        self.end()?;
+        Ok(SpillFile {
+            path: self.path,
+            batches: self.batches,
+            is_saved: false,
+        })
+    }
+}
+
+impl<W: Write> SpillWriter<W> {
+    /// Writes to `out`, which is at `path`.
+    pub fn to(out: W, path: PathBuf, schema: &SchemaRef) -> Result<Self, BackfillError> {
         let create = || -> Result<_, ArrowError> {
             let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
-            let file = BufWriter::with_capacity(1 << 16, File::create(&path)?);
-            FileWriter::try_new_with_options(file, schema, options)
+            FileWriter::try_new_with_options(out, schema, options)
         };
-        let writer = create().map_err(|error| spill_error(&path, error))?;
         Ok(Self {
+            writer: create().map_err(|error| spill_error(&path, error))?,
             path,
-            writer,
             batches: 0,
         })
     }
@@ -46,17 +69,32 @@ impl SpillWriter {
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<SpillFile, BackfillError> {
+    /// Says something about the batches, once.
+    pub fn note(&mut self, text: String) {
+        self.writer.write_metadata(NOTE, text);
+    }
+
+    /// Writes what ends the file.
+    pub fn end(&mut self) -> Result<(), BackfillError> {
         let finished = self.writer.finish();
-        finished.map_err(|error| spill_error(&self.path, error))?;
-        Ok(SpillFile {
-            path: self.path,
-            batches: self.batches,
-        })
+        finished.map_err(|error| spill_error(&self.path, error))
     }
 }
 
 impl SpillFile {
+    /// The file at `path`, which is not removed, and its note.
+    pub fn saved(path: PathBuf) -> Result<(Self, String), BackfillError> {
+        let mut file = Self {
+            path,
+            batches: 0,
+            is_saved: true,
+        };
+        let reader = file.open()?.reader;
+        let note = reader.custom_metadata().get(NOTE).cloned().unwrap_or_default();
+        file.batches = reader.num_batches();
+        Ok((file, note))
+    }
+
     /// How many batches it holds.
     pub fn batches(&self) -> usize {
         self.batches
@@ -83,8 +121,10 @@ impl SpillFile {
 
 impl Drop for SpillFile {
     fn drop(&mut self) {
-        // Its directory goes at the end; until then the room is worth having.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_saved {
+            // Its directory goes at the end; until then the room is worth having.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -4,20 +4,22 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::ArrayRef;
 use unskew::{Plan, ViewRead};
 use unskew_frame::ColumnType;
-use unskew_snapshot::Status;
+use unskew_snapshot::{EventTime, Status};
 
 use super::gather::{GatherCache, ViewResult};
+use super::history::times;
+use crate::asof::Sight;
 use crate::backfill::{BackfillError, BackfillOptions};
 use crate::reader::{Morsel, Request, Scan, Wanted};
 use crate::words::KeyWords;
 
 /// What a row group of the output takes in memory, and its most rows. Neither depends on the machine or on the budget: the
-/// same rows are the same file.
-const GROUP_BYTES: u64 = 64 << 20;
+/// same rows are the same file. Tests have smaller ones.
+const GROUP_BYTES: u64 = if cfg!(test) { 1 << 14 } else { 64 << 20 };
 const MAX_GROUP_ROWS: u64 = 1 << 17;
-const MIN_GROUP_ROWS: u64 = 1 << 10;
+const MIN_GROUP_ROWS: u64 = if cfg!(test) { 1 << 6 } else { 1 << 10 };
 /// The least rows that are worth a call.
-const MIN_MORSEL_ROWS: u64 = 256;
+const MIN_MORSEL_ROWS: u64 = if cfg!(test) { 1 << 5 } else { 256 };
 
 /// The rows of the spine and, view by view, what was joined with them. Read in pieces, again in every phase.
 pub(crate) struct SpineRows {
@@ -26,6 +28,9 @@ pub(crate) struct SpineRows {
     /// Per view, the slots of its key.
     keys: Vec<Vec<usize>>,
     pub morsels: Vec<Morsel>,
+    /// The most rows of a morsel.
+    pub morsel_rows: u64,
+    sight: Sight,
     /// The rows of a row group of the output.
     pub group_rows: u64,
     results: Vec<OnceLock<ViewResult>>,
@@ -75,11 +80,13 @@ impl SpineRows {
             .iter()
             .map(|step| width(plan.slots[step.slot].column_type))
             .sum();
-        let row_bytes = (scan.row_bytes() + 16 * scan.carried().len() as u64 + features).max(1);
+        let row_bytes = (scan.row_bytes() + scan.carried_row_bytes() + features).max(1);
         let group_rows = floor_power_of_two(GROUP_BYTES / row_bytes).clamp(MIN_GROUP_ROWS, MAX_GROUP_ROWS);
         let morsel_rows = floor_power_of_two(piece_bytes / row_bytes).clamp(MIN_MORSEL_ROWS, group_rows);
         Ok(Self {
             morsels: scan.morsels(morsel_rows as usize, group_rows),
+            morsel_rows,
+            sight: options.sight(),
             scan,
             sources: slot_sources(plan),
             keys: plan.views.iter().map(|view| view.keys.clone()).collect(),
@@ -90,6 +97,17 @@ impl SpineRows {
 
     pub fn scan(&self) -> &Scan {
         &self.scan
+    }
+
+    /// How many of the rows of these numbers, ascending, are of each morsel.
+    pub fn count_per_morsel(&self, mut rows: &[u64]) -> Vec<u32> {
+        let count = |morsel: &Morsel| {
+            let end = morsel.first_row + morsel.rows as u64;
+            let count = rows.partition_point(|row| *row < end);
+            rows = &rows[count..];
+            count as u32
+        };
+        self.morsels.iter().map(count).collect()
     }
 
     /// Adds what a view gave, once.
@@ -114,6 +132,10 @@ impl SpineRows {
         }));
         let keys = views.iter().flat_map(|view| &self.keys[*view]);
         let mut of_spine: Vec<usize> = slots.iter().chain(keys).copied().collect();
+        if !views.is_empty() {
+            // What divides a share by time.
+            of_spine.push(0);
+        }
         of_spine.retain(|slot| self.sources[*slot] == SlotSource::Spine);
         of_spine.sort_unstable();
         of_spine.dedup();
@@ -141,7 +163,11 @@ impl SpineRows {
             let (slots, columns): (Vec<usize>, Vec<usize>) = slots.iter().filter_map(of_view).unzip();
             // A view is read by those after it.
             if let Some(result) = self.results[view].get() {
-                let gathered = result.gather(cache, view, morsel, &words, &columns)?;
+                let seen_at = |row: usize| match &read.arrays[0] {
+                    Some(array) => self.sight.seen_at(EventTime(times(array)[row])).0,
+                    None => i64::MIN,
+                };
+                let gathered = result.gather(cache, view, morsel, &words, &seen_at, &columns)?;
                 for (slot, array) in slots.into_iter().zip(gathered.columns) {
                     read.arrays[slot] = Some(array);
                 }

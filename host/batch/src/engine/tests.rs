@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
@@ -17,6 +18,7 @@ use crate::project::Project;
 use crate::reader::Filter;
 use crate::training_set::TrainingSet;
 
+mod odd;
 mod oracle;
 
 const PROJECT: &str = r#"
@@ -150,14 +152,15 @@ impl Fixture {
             time_column: "t".to_owned(),
             filter: Filter::default(),
             freeze_at: freeze_at.map(EventTime),
-            lag_us: 0,
             statuses: true,
             output: OutputOptions { overwrite: true },
             resources: Resources {
                 memory_bytes,
                 threads,
                 spill_dir: Some(self.directory.path().to_owned()),
+                ..Resources::default()
             },
+            ..BackfillOptions::default()
         }
     }
 
@@ -262,6 +265,44 @@ fn the_same_file_is_made_whatever_the_budget_and_the_threads() {
             );
         }
     }
+}
+
+/// At every step of it: rows are being divided, joined, written.
+#[test]
+fn a_backfill_that_is_interrupted_is_resumed_to_the_byte() {
+    let (spine, users, pairs) = (many_rows(1_500, 1), many_rows(2_500, 2), many_rows(900, 3));
+    let fixture = Fixture::new(&spine, &users, &pairs, 370);
+    let expected = fixture.backfill(&fixture.options(1 << 30, 1, None));
+    let path = fixture.directory.path().join("out.parquet");
+    let (mut interrupted, mut is_over) = (0, false);
+    for stop_at in (0..).step_by(7) {
+        for (memory_bytes, save_after) in [(64 << 10, 0), (1 << 30, 0), (1 << 30, 10)] {
+            let mut options = fixture.options(memory_bytes, 2, None);
+            options.resources.save_after = std::time::Duration::from_secs(save_after);
+            let steps = AtomicUsize::new(0);
+            let stop = |_: crate::backfill::Progress<'_>| {
+                if steps.fetch_add(1, Ordering::Relaxed) == stop_at {
+                    options.resources.interrupt.raise();
+                }
+            };
+            let made = backfill(&fixture.project, &BTreeMap::new(), &options, &path, stop);
+            is_over = made.is_ok();
+            if let Err(error) = made {
+                assert!(matches!(error, BackfillError::Interrupted), "{error:?}");
+                interrupted += 1;
+            }
+            let options = BackfillOptions {
+                resume: true,
+                ..fixture.options(memory_bytes, 1, None)
+            };
+            assert_eq!(fixture.backfill(&options), expected, "stopped at step {stop_at}");
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(interrupted > 10, "{interrupted} times");
+    assert_eq!(fixture.leftovers(), Vec::<String>::new());
 }
 
 #[test]

@@ -13,15 +13,20 @@ fn manifest(folder: &Path, names: &[&str]) -> BackfillManifest {
     fs::write(folder.join("out"), "out").unwrap();
     BackfillManifest {
         semantics: 1,
+        version: "1.0.0".to_owned(),
+        job: Digest::of(b"job"),
         service: "ranker".to_owned(),
         freeze_at_us: None,
         filter: String::new(),
         lag_us: 0,
         rows: 3,
         output: Digest::of(b"out"),
+        output_bytes: 3,
         inputs: names.iter().map(|name| digest(name)).collect(),
         modules: BTreeMap::from([("ctr".to_owned(), Digest::of(b"ctr"))]),
         ties: BTreeMap::from([("users".to_owned(), 2)]),
+        views: BTreeMap::new(),
+        quarantined: 0,
         engine: Digest::of(b"engine"),
     }
 }

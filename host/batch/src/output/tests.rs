@@ -1,6 +1,6 @@
 use std::fs;
 
-use arrow::array::{Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int64Array, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use unskew_frame::{Column, ColumnType};
 
@@ -21,9 +21,21 @@ pub(crate) fn write_columns(
         .map(|(name, array)| (name.clone(), array.data_type().clone()))
         .collect();
     let arrays: Vec<ArrayRef> = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
-    let (mut writer, encoder) = TableWriter::create(path, &types, options)?;
-    writer.append(encoder.encode(0, rows, &arrays)?)?;
-    writer.finish()
+    check_free(path, options)?;
+    let failed = |source| io_error(path, source);
+    let temporary = tempfile::NamedTempFile::new_in(directory_of(path)).map_err(failed)?;
+    let file = temporary.reopen().map_err(failed)?;
+    let (mut writer, encoder) = TableWriter::create(path, file, &types)?;
+    writer.append(encoder.encode(0, rows, &arrays, Vec::new())?)?;
+    let written = writer.finish()?;
+    let (_, temporary) = temporary.keep().map_err(|error| failed(error.error))?;
+    commit(&temporary, path, options)?;
+    Ok(OutputFile {
+        path: path.to_owned(),
+        rows: written.rows,
+        bytes: written.bytes,
+        digest: written.digest,
+    })
 }
 
 fn columns() -> Vec<OutputColumn> {

@@ -17,6 +17,7 @@ use super::filter::{Filter, all_of};
 use super::parquet_file::{cast_error, guard, place};
 use super::{Format, InputFile, Listing, ReadError, Request, Wanted};
 use crate::array::{canonical_type, column_to_array, text_bytes, to_canonical};
+use crate::job::InputStamp;
 
 mod file;
 
@@ -253,6 +254,16 @@ impl Scan {
         }
     }
 
+    /// About how many bytes a row of the carried columns takes in memory: at least 16 each, and what it takes in the files.
+    pub fn carried_row_bytes(&self) -> u64 {
+        const LEAST: u64 = 16;
+        let bytes: u64 = match &self.rows {
+            Rows::Memory { carried, .. } => carried.iter().map(|array| array.get_array_memory_size() as u64).sum(),
+            Rows::Files(files) => files.iter().map(ParquetFile::carried_bytes).sum(),
+        };
+        (LEAST * self.carried.len() as u64).max(bytes / self.row_count.max(1))
+    }
+
     /// All rows, in their order, in morsels of at most `max_rows`: none of two row groups, none across a multiple of `align`.
     pub fn morsels(&self, max_rows: usize, align: u64) -> Vec<Morsel> {
         let mut morsels = Vec::new();
@@ -346,6 +357,17 @@ impl Scan {
             });
         }
         Ok(array)
+    }
+
+    /// The files as they are, before they are read.
+    pub fn stamps(&self) -> Vec<InputStamp> {
+        match &self.rows {
+            Rows::Memory { file, .. } => vec![InputStamp::of(&file.path, file.bytes)],
+            Rows::Files(files) => files
+                .iter()
+                .map(|file| InputStamp::of(file.path(), file.bytes))
+                .collect(),
+        }
     }
 
     /// The files with their digests. Reads all of them; ends early, with fewer, once `stop` is set.

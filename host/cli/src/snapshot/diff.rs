@@ -77,7 +77,7 @@ impl Diff {
             "features": found.features.iter().map(feature_json).collect::<Json>(),
             "keys": shown.into_iter().map(|key| key.json).collect::<Json>(),
         });
-        Ok(Answer { text, json })
+        Ok(Answer::new(text, json))
     }
 }
 

@@ -10,6 +10,7 @@ mod flights;
 mod flow;
 mod help;
 mod init;
+mod resume;
 mod shop;
 mod snapshot_files;
 mod training_set;

@@ -6,7 +6,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
 use super::*;
-use crate::backfill::{Backfilled, Resources, backfill};
+use crate::backfill::{Backfilled, backfill};
 use crate::output::OutputOptions;
 use crate::reader::Filter;
 
@@ -67,7 +67,7 @@ fn run(folder: &Path, filter: &str) -> Result<Backfilled, BackfillError> {
         lag_us: 0,
         statuses: true,
         output: OutputOptions { overwrite: true },
-        resources: Resources::default(),
+        ..BackfillOptions::default()
     };
     backfill(
         &project,

@@ -155,6 +155,19 @@ impl ParquetFile {
         &self.source.path
     }
 
+    /// What the carried columns take before they are compressed.
+    pub fn carried_bytes(&self) -> u64 {
+        let fields = self.metadata.schema().fields();
+        let carried = self.carried.iter().filter_map(Place::in_file);
+        let names: std::collections::BTreeSet<&str> = carried.map(|index| fields[index].name().as_str()).collect();
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups
+            .flat_map(|group| group.columns())
+            .filter(|column| names.contains(column.column_path().parts()[0].as_str()))
+            .map(|column| column.uncompressed_size().unsigned_abs())
+            .sum()
+    }
+
     /// The rows that are read.
     pub fn row_count(&self) -> u64 {
         self.groups.iter().map(|group| group.rows as u64).sum()

@@ -1,0 +1,245 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+use unskew_snapshot::EventTime;
+
+use super::Engine;
+use super::division::{Division, quantiles, slice};
+use super::gather::GatherCache;
+use super::history::History;
+use super::membership::Membership;
+use super::scatter::{Partition, Scatter, too_large};
+use super::spine_columns::SpineColumns;
+use crate::backfill::{BackfillError, Phase};
+use crate::manifest::HistoryCounts;
+use crate::words::{KeyWords, partition_of};
+
+/// How the rows of a view were divided: what a resumed backfill needs to know to take the results that are there.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Divided {
+    pub division: Division,
+    /// Rows of the spine without a key.
+    pub keyless: u64,
+    pub history: HistoryCounts,
+}
+
+/// A share of the spine and of the history.
+pub(crate) type Share = Mutex<Option<(Partition, Partition)>>;
+
+/// Divides the spine and a history by entity key; `missing` says which shares are still to be joined.
+pub(crate) fn scatter(
+    engine: &Engine<'_>,
+    history: &History,
+    columns: &SpineColumns,
+    bits: u32,
+    missing: &[bool],
+    known: Option<Divided>,
+) -> Result<(Divided, Vec<Share>), BackfillError> {
+    let directory = engine.scratch();
+    let scatter = |schema: SchemaRef, side: &str| {
+        Scatter::new(
+            schema,
+            1 << bits,
+            &engine.budget,
+            &directory,
+            format!("{}-{side}", history.view),
+        )
+    };
+    let spine = scatter(columns.schema(engine), "spine");
+    let seen = scatter_spine(engine, history, columns, &spine, missing)?;
+    let spine = spine.finish()?;
+    let source = scatter(history.schema().clone(), "source");
+    let counts = scatter_history(engine, history, &source, &seen, missing)?;
+    let source = source.finish()?;
+
+    let divided = known.unwrap_or_else(|| {
+        let starts = spine
+            .iter()
+            .zip(&source)
+            .map(|(spine, source)| starts(engine, columns, spine, source));
+        Divided {
+            division: Division::new(bits, starts),
+            keyless: seen.keyless.load(Ordering::Relaxed),
+            history: counts,
+        }
+    });
+    let shares = spine.into_iter().zip(source).map(|pair| Mutex::new(Some(pair)));
+    Ok((divided, shares.collect()))
+}
+
+/// The times at which a share is to be divided, if it is too large.
+fn starts(engine: &Engine<'_>, columns: &SpineColumns, spine: &Partition, source: &Partition) -> Vec<i64> {
+    /// What a row takes while it is joined, beside its values.
+    const ROW_BYTES: u64 = 64;
+    let rows = spine.rows + source.rows;
+    let bytes = match columns.is_aggregate || spine.is_spilled() || source.is_spilled() {
+        true => spine.bytes + source.bytes + ROW_BYTES * rows,
+        // The values stay where they are held.
+        false => ROW_BYTES * rows,
+    };
+    let most = 2 * engine.budget.partition_bytes;
+    if bytes <= most {
+        return Vec::new();
+    }
+    let sample = spine.sample.iter().chain(&source.sample).copied().collect();
+    quantiles(sample, bytes.div_ceil(engine.budget.partition_bytes) as usize)
+}
+
+/// A share, divided by time where it is to be.
+pub(crate) fn slices(
+    engine: &Engine<'_>,
+    history: &History,
+    columns: &SpineColumns,
+    starts: &[i64],
+    share: usize,
+    spine: Partition,
+    source: Partition,
+) -> Result<Vec<(Partition, Partition)>, BackfillError> {
+    if starts.is_empty() {
+        return Ok(vec![(spine, source)]);
+    }
+    let directory = engine.scratch();
+    let divide = |schema: SchemaRef, side: &str, partition: Partition, time: &dyn Fn(&RecordBatch, usize) -> i64| {
+        let prefix = format!("{}-{side}-{share}", history.view);
+        let scatter = Scatter::new(schema, starts.len() + 1, &engine.budget, &directory, prefix);
+        partition.for_each(&engine.budget, |batch| {
+            engine.proceed()?;
+            let time = |row| time(batch, row);
+            scatter
+                .push(batch, |row| Some(slice(starts, time(row))), time)
+                .map(drop)
+        })?;
+        scatter.finish()
+    };
+    let sight = engine.options.sight();
+    let seen_at = |batch: &RecordBatch, row: usize| sight.seen_at(EventTime(columns.times(batch)[row])).0;
+    let visible_from = |batch: &RecordBatch, row: usize| history.visible_from(batch, row);
+    let spine = divide(columns.schema(engine), "spine-slice", spine, &seen_at)?;
+    let source = divide(history.schema().clone(), "source-slice", source, &visible_from)?;
+    Ok(spine.into_iter().zip(source).collect())
+}
+
+/// Rows of a history that one thread reads at a time.
+fn morsel_rows(history: &History, engine: &Engine<'_>) -> usize {
+    const MOST: u64 = 1 << 17;
+    const LEAST: u64 = 1 << 8;
+    (engine.budget.piece_bytes / history.scan.row_bytes().max(1)).clamp(LEAST, MOST) as usize
+}
+
+/// What is known of a spine once it is divided.
+struct Seen {
+    entities: Membership,
+    /// No row may see what is later.
+    last_us: AtomicI64,
+    keyless: AtomicU64,
+}
+
+fn scatter_spine(
+    engine: &Engine<'_>,
+    history: &History,
+    columns: &SpineColumns,
+    scatter: &Scatter<'_>,
+    missing: &[bool],
+) -> Result<Seen, BackfillError> {
+    let spine = &engine.spine;
+    let seen = Seen {
+        entities: Membership::new(spine.scan().row_count()),
+        last_us: AtomicI64::new(i64::MIN),
+        keyless: AtomicU64::new(0),
+    };
+    let slots: BTreeSet<usize> = columns.slots().collect();
+    let schema = columns.schema(engine);
+    let bits = missing.len().ilog2();
+    let sight = engine.options.sight();
+    let rows = spine.scan().row_count() + history.scan.row_count();
+    engine.begin(Phase::Divide, Some(&history.step.view), rows, missing.len());
+    let divide = |cache: &mut GatherCache, index: usize| -> Result<(), BackfillError> {
+        engine.proceed()?;
+        let read = spine.read(cache, index, &slots, &BTreeSet::new(), false)?;
+        let first = spine.morsels[index].first_row;
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+        for slot in columns.slots() {
+            arrays.push(read.array(slot)?.clone());
+        }
+        arrays.push(Arc::new(UInt64Array::from_iter_values(first..first + read.rows as u64)));
+        let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(too_large)?;
+        let words = KeyWords::lenient(columns.keys(&batch), read.rows);
+        let times = columns.times(&batch);
+        let share = |row: usize| {
+            let share = match words.is_present(row) {
+                true => Some(partition_of(words.words[row], bits)),
+                false => columns.is_aggregate.then_some(0),
+            };
+            share.filter(|share| missing[*share])
+        };
+        scatter.push(&batch, share, |row| sight.seen_at(EventTime(times[row])).0)?;
+        let mut keyless = 0;
+        for (row, word) in words.words.iter().enumerate() {
+            match words.is_present(row) {
+                true => seen.entities.insert(*word),
+                false => keyless += 1,
+            }
+        }
+        seen.keyless.fetch_add(keyless, Ordering::Relaxed);
+        let last = times.iter().copied().max().unwrap_or(i64::MIN);
+        seen.last_us
+            .fetch_max(sight.seen_at(EventTime(last)).0, Ordering::Relaxed);
+        engine.advance(read.rows as u64, 0);
+        Ok(())
+    };
+    crate::workers::for_each(
+        engine.budget.threads,
+        spine.morsels.len(),
+        || Ok(GatherCache::default()),
+        divide,
+    )?;
+    Ok(seen)
+}
+
+/// Divides the rows that some row of the spine may see: those of its entities, up to its last time.
+fn scatter_history(
+    engine: &Engine<'_>,
+    history: &History,
+    scatter: &Scatter<'_>,
+    seen: &Seen,
+    missing: &[bool],
+) -> Result<HistoryCounts, BackfillError> {
+    let last_us = seen.last_us.load(Ordering::Relaxed);
+    let morsels = history.morsels(morsel_rows(history, engine), last_us);
+    let bits = missing.len().ilog2();
+    let (keyless, seen_rows) = (AtomicU64::new(0), AtomicU64::new(0));
+    crate::workers::for_each(
+        engine.budget.threads,
+        morsels.len(),
+        || Ok::<(), BackfillError>(()),
+        |(), index| {
+            engine.proceed()?;
+            let read = history.read(&morsels[index])?;
+            let (batch, words) = (&read.batch, &read.words);
+            let event_time = history.event_time(batch);
+            let is_seen = |row: usize| event_time[row] <= last_us && seen.entities.may_contain(words.words[row]);
+            let share = |row: usize| {
+                let share = partition_of(words.words[row], bits);
+                (words.is_present(row) && is_seen(row) && missing[share]).then_some(share)
+            };
+            scatter.push(batch, share, |row| history.visible_from(batch, row))?;
+            let absent = (0..batch.num_rows()).filter(|row| !words.is_present(*row)).count();
+            let visible = (0..batch.num_rows()).filter(|row| words.is_present(*row) && is_seen(*row));
+            keyless.fetch_add(absent as u64, Ordering::Relaxed);
+            seen_rows.fetch_add(visible.count() as u64, Ordering::Relaxed);
+            engine.advance(batch.num_rows() as u64, 0);
+            Ok(())
+        },
+    )?;
+    // Row groups that are later throughout are not read at all.
+    let (rows, without_key) = (history.scan.row_count(), keyless.into_inner());
+    Ok(HistoryCounts {
+        rows,
+        without_key,
+        unseen: rows.saturating_sub(without_key + seen_rows.into_inner()),
+    })
+}
