@@ -213,6 +213,7 @@ pub fn backfill(
         && !is_resumed
         && let Some(manifest) = is_done(path, &job)
     {
+        Unfinished::remove_remains(path);
         return Ok(Finished { manifest }.backfilled(path, engine));
     }
     if !is_resumed {

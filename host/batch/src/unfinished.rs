@@ -229,6 +229,20 @@ impl Unfinished {
         let _ = fs::remove_dir_all(&self.directory);
     }
 
+    /// Removes what is left where a backfill of `output` was done and was ended while it removed everything.
+    pub fn remove_remains(output: &Path) {
+        let directory = Self::path(output);
+        if let Some(lock) = directory.exists().then(|| lock(&directory).ok()).flatten() {
+            let remains = Self {
+                spill: directory.clone(),
+                directory,
+                _lock: lock,
+                saved: BTreeMap::new(),
+            };
+            remains.remove();
+        }
+    }
+
     /// The directories that this backfill had below spill directories: it may have been resumed with another.
     fn spills(&self) -> Vec<PathBuf> {
         let known = fs::read(self.directory.join(SPILLS)).ok();

@@ -174,6 +174,29 @@ fn a_backfill_that_is_killed_is_resumed_to_the_byte() {
     assert_eq!(leftovers(folder), Vec::<String>::new());
 }
 
+/// One that was killed while it removed what it had kept found itself done when it was resumed, and left the rest for ever.
+#[test]
+fn what_a_finished_backfill_could_not_remove_is_removed_when_it_is_resumed() {
+    let folder = folder();
+    let folder = folder.path();
+    succeed(&backfill(folder, "out.parquet", &[]).output().expect("it can be run"));
+    let expected = made(folder, "out.parquet");
+    let spill = folder.join(".unskew-left");
+    let unfinished = folder.join("out.parquet.unfinished");
+    for directory in [&spill, &unfinished] {
+        fs::create_dir(directory).expect("it can be made");
+    }
+    fs::write(spill.join("result-0-0"), "left").expect("it can be written");
+    fs::write(unfinished.join("spills.json"), format!("[{spill:?}]")).expect("it can be written");
+    succeed(
+        &backfill(folder, "out.parquet", &["--resume"])
+            .output()
+            .expect("it can be run"),
+    );
+    assert!(made(folder, "out.parquet") == expected);
+    assert_eq!(leftovers(folder), Vec::<String>::new());
+}
+
 /// Kills a backfill once it has joined its first view.
 fn kill_late(folder: &Path, out: &str) {
     let unfinished = folder.join(format!("{out}.unfinished"));
