@@ -14,11 +14,11 @@ impl Column {
     ///
     /// # Panics
     /// If the types differ or this column is a scalar, and as [`ColumnView`] does on a row out of range.
-    // Always, for one row of a type that is known is a few instructions: what a request with one candidate mostly costs.
+    // Always, for a row of a type that is known is a few instructions: what a request with one candidate mostly costs.
     #[inline(always)]
     pub fn extend_from(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
         self.expect(view.column_type());
-        if rows.len() == 1 {
+        if view.is_scalar() || rows.len() < MIN_BULK {
             match view.column_type() {
                 ColumnType::F64 => return self.extend_each_word(view, rows, canonical_bits),
                 ColumnType::I64 | ColumnType::Timestamp => return self.extend_each_word(view, rows, |bits| bits),
@@ -57,13 +57,6 @@ impl Column {
     }
 
     fn extend_by_row(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
-        match self.column_type {
-            ColumnType::F64 => {
-                return self.extend_each_word(view, rows, canonical_bits);
-            }
-            ColumnType::I64 | ColumnType::Timestamp => return self.extend_each_word(view, rows, |bits| bits),
-            _ => {}
-        }
         for row in rows {
             match view.value(row) {
                 Value::Null => self.push_null(),
@@ -162,7 +155,7 @@ impl Column {
     }
 }
 
-/// The bits of an f64, those of the canonical NaN for any other.
+/// The bits of an f64; of every NaN, those of the canonical one.
 #[inline(always)]
 fn canonical_bits(bits: u64) -> u64 {
     canonical_f64(f64::from_bits(bits)).to_bits()
