@@ -16,6 +16,8 @@ mod array;
 mod asof;
 mod audit;
 mod backfill;
+#[cfg(test)]
+mod ctr_history;
 mod engine;
 mod entity_key;
 mod events;

@@ -139,9 +139,12 @@ pub(crate) fn check_free(path: &Path, options: OutputOptions) -> Result<(), Writ
 /// Gives a file that is whole, and on disk, its name, and makes that last.
 pub(crate) fn commit(temporary: &Path, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
     rename(temporary, path, options)?;
-    File::open(directory_of(path))
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| io_error(path, source))
+    sync_directory(directory_of(path)).map_err(|source| io_error(path, source))
+}
+
+/// Has the names in a directory on disk.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// Where the file is.

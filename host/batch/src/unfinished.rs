@@ -10,6 +10,7 @@ use unskew::Digest;
 use crate::backfill::BackfillError;
 use crate::hashing::HashingWriter;
 use crate::job::Job;
+use crate::output::sync_directory;
 use crate::reader::InputFile;
 
 /// What a backfill keeps until it is done: the directory `<output>.unfinished`, and one of its own below the spill directory
@@ -371,10 +372,6 @@ fn lock(directory: &Path) -> Result<File, BackfillError> {
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(source)) => Err(keep_error(&path, source)),
     }
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 fn keep_error(path: &Path, source: io::Error) -> BackfillError {

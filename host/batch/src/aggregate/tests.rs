@@ -1,31 +1,14 @@
-use std::path::Path;
-use std::sync::OnceLock;
-
 use proptest::prelude::*;
-use unskew::{CallLimits, Module, Runtime, Store};
+use unskew::{CallLimits, Module};
 use unskew_frame::Value;
-use unskew_registry::{BuildOptions, build_component, load_modules};
 use unskew_snapshot::{KeyPart, MICROS_PER_HOUR};
 
 use super::*;
 use crate::asof::Sight;
+use crate::ctr_history::modules;
 
-/// `transforms/ctr-history`, built once a process.
 fn module() -> &'static Module {
-    static MODULE: OnceLock<(Module, tempfile::TempDir)> = OnceLock::new();
-    let (module, _) = MODULE.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-        let options = BuildOptions {
-            target_dir: Some(root.join("target/wasm")),
-            ..BuildOptions::default()
-        };
-        let built = build_component(&root.join("transforms/ctr-history"), &options).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path());
-        let modules = load_modules(&Runtime::new().unwrap(), &store, &[built.component]).unwrap();
-        (modules["ctr-history"].clone(), directory)
-    });
-    module
+    &modules()["ctr-history"]
 }
 
 fn instance() -> Instance {

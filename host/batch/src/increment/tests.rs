@@ -1,16 +1,14 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
-use tempfile::TempDir;
-use unskew::{Runtime, Store};
-use unskew_registry::{BuildOptions, build_component, load_modules};
 
 use super::*;
+use crate::ctr_history::modules;
 use crate::materialize::materialize;
 
 const PROJECT: &str = r#"
@@ -41,24 +39,6 @@ source = "events"
 module = "ctr-history"
 inputs = { prior_ctr = 0.1, prior_weight = 10 }
 "#;
-
-/// `transforms/ctr-history`, built once a process.
-fn modules() -> &'static BTreeMap<String, Module> {
-    static MODULES: OnceLock<(BTreeMap<String, Module>, TempDir)> = OnceLock::new();
-    let (modules, _) = MODULES.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-        let options = BuildOptions {
-            target_dir: Some(root.join("target/wasm")),
-            ..BuildOptions::default()
-        };
-        let built = build_component(&root.join("transforms/ctr-history"), &options).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path());
-        let modules = load_modules(&Runtime::new().unwrap(), &store, &[built.component]).unwrap();
-        (modules, directory)
-    });
-    modules
-}
 
 /// Events of (item, hour, hours until it was known, clicked).
 type Event = (i64, i64, Option<i64>, bool);
