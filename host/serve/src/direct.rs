@@ -5,7 +5,7 @@
 //! Nothing of the guest is trusted: every pointer and length is checked against its memory before it is used, and an
 //! instance that gave a wrong one is not used again.
 
-use unskew_frame::{Column, EncodeError, encode_to, encoded_words};
+use unskew_frame::{Column, EncodeError, encode_to, encode_within, encoded_words};
 use wasmtime::{ExternType, Memory, Module, Store, TypedFunc, ValType};
 
 use crate::descriptor::Kind;
@@ -136,21 +136,33 @@ impl Direct {
 
     /// Writes a frame where the guest has room for it: pointer and words.
     fn put(&mut self, index: usize, columns: &[&Column], rows: usize) -> Result<Pair, EnterError> {
+        let (pointer, room) = self.buffers[index];
+        let written = encode_within(columns, rows, self.room(pointer, room)?).map_err(EnterError::Encode)?;
+        match written {
+            Some(words) => Ok((pointer, words as u32)),
+            None => self.put_larger(index, columns, rows),
+        }
+    }
+
+    /// The same where the room that there is does not do.
+    #[cold]
+    fn put_larger(&mut self, index: usize, columns: &[&Column], rows: usize) -> Result<Pair, EnterError> {
         let words = encoded_words(columns, rows).map_err(EnterError::Encode)?;
         let count = u32::try_from(words).map_err(|_| EnterError::Encode(EncodeError::TooLarge))?;
-        if self.buffers[index].1 < count {
-            let pointer = self.input.call(&mut self.store, (index as u32, count));
-            self.buffers[index] = (pointer.map_err(EnterError::Engine)?, count);
-        }
-        let pointer = self.buffers[index].0;
-        let buffer = self
-            .memory
-            .data_mut(&mut self.store)
-            .get_mut(words_range(pointer, count))
-            .and_then(|bytes| bytemuck::try_cast_slice_mut(bytes).ok())
-            .ok_or(EnterError::Nonsense("its room for a frame is outside of its memory"))?;
-        encode_to(columns, rows, buffer);
+        let pointer = self.input.call(&mut self.store, (index as u32, count));
+        let pointer = pointer.map_err(EnterError::Engine)?;
+        self.buffers[index] = (pointer, count);
+        encode_to(columns, rows, self.room(pointer, count)?);
         Ok((pointer, count))
+    }
+
+    /// So many words of the guest's memory.
+    fn room(&mut self, pointer: u32, words: u32) -> Result<&mut [u64], EnterError> {
+        self.memory
+            .data_mut(&mut self.store)
+            .get_mut(words_range(pointer, words))
+            .and_then(|bytes| bytemuck::try_cast_slice_mut(bytes).ok())
+            .ok_or(EnterError::Nonsense("its room for a frame is outside of its memory"))
     }
 }
 

@@ -419,6 +419,10 @@ fn take(
         written_bytes: 0,
     };
     for (index, output) in outputs.iter_mut().enumerate() {
+        if let Some(is_present) = taking.frame.append_word(index, output) {
+            taking.count_word(index, is_present)?;
+            continue;
+        }
         // What most columns are is named, for a known type is checked and copied by far fewer instructions.
         match output.column_type() {
             ColumnType::F64 => taking.column(index, ColumnType::F64, output)?,
@@ -438,6 +442,19 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
+    /// Of a column whose one value was appended already.
+    #[inline(always)]
+    fn count_word(&mut self, index: usize, is_present: bool) -> Result<(), String> {
+        self.written_bytes += size_of::<u64>() as u64;
+        if self.written_bytes > self.limits.result_bytes as u64 {
+            return Err(too_large(1, self.written_bytes, self.limits));
+        }
+        match self.declared.get(index) {
+            Some(declared) if !is_present && !declared.nullable => Err(missing(declared)),
+            _ => Ok(()),
+        }
+    }
+
     #[inline(always)]
     fn column(&mut self, index: usize, column_type: ColumnType, output: &mut Column) -> Result<(), String> {
         let rows = self.frame.rows();

@@ -28,6 +28,26 @@ impl Column {
         self.extend_rows(view, rows);
     }
 
+    /// Appends the word of one row, or a missing one; `None`, and nothing is appended, to a column of something else.
+    #[inline(always)]
+    pub(crate) fn push_row_word(&mut self, is_present: bool, word: u64) -> Option<bool> {
+        let word = match self.column_type {
+            ColumnType::F64 => canonical_bits(word),
+            ColumnType::I64 | ColumnType::Timestamp => word,
+            _ => return None,
+        };
+        if self.is_scalar() {
+            return None;
+        }
+        if is_present {
+            self.words.push(word);
+            self.present();
+        } else {
+            self.push_null();
+        }
+        Some(is_present)
+    }
+
     fn extend_rows(&mut self, view: ColumnView<'_>, rows: Range<usize>) {
         if view.is_scalar() || rows.len() < MIN_BULK || has_bytes_of_missing(&view, &rows) {
             return self.extend_by_row(view, rows);

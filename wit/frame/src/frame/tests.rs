@@ -39,6 +39,20 @@ proptest! {
         prop_assert_eq!(again, words);
     }
 
+    /// In a room of any size: what `encode` gives, or nothing.
+    #[test]
+    fn what_is_encoded_in_place_is_the_same((rows, twins) in frame(), spare in 0_usize..9, lacking in 1_usize..9) {
+        let (words, _) = encoded(&twins, rows);
+        let columns: Vec<Column> = twins.iter().map(Twin::column).collect();
+        let columns: Vec<&Column> = columns.iter().collect();
+        let mut room = vec![u64::MAX; words.len() + spare];
+        prop_assert_eq!(encode_within(&columns, rows, &mut room), Ok(Some(words.len())));
+        prop_assert_eq!(&room[..words.len()], &words[..]);
+        prop_assert!(room[words.len()..].iter().all(|word| *word == u64::MAX));
+        let mut small = vec![0; words.len().saturating_sub(lacking)];
+        prop_assert_eq!(encode_within(&columns, rows, &mut small), Ok(None));
+    }
+
     /// Every type in the wrong place is refused, and so is every other number of columns.
     #[test]
     fn a_frame_of_other_types_is_refused((rows, twins) in frame(), wrong in crate::twin::column_type()) {

@@ -43,8 +43,29 @@ fn read_everything(frame: &Frame<'_>) {
     }
 }
 
+/// The short way to the one word of a row appends what the long way does, and only where that finds nothing wrong.
+fn check_words(words: &[u64], types: &[ColumnType]) {
+    let Ok(frame) = Frame::open(words, types.len()) else {
+        return;
+    };
+    for (index, column_type) in types.iter().enumerate() {
+        let mut short = Column::new(*column_type);
+        let Some(is_present) = frame.append_word(index, &mut short) else {
+            assert_eq!(short.rows(), 0);
+            continue;
+        };
+        let column = frame
+            .typed(index, *column_type)
+            .expect("the long way finds nothing wrong");
+        let mut long = Column::new(*column_type);
+        long.extend_from(column, 0..1);
+        assert_eq!((short, is_present), (long, column.is_present(0)));
+    }
+}
+
 /// Checks words that may be anything: refused, or a frame that can be read to its last value.
 fn check_any(words: &[u64], types: &[ColumnType]) -> bool {
+    check_words(words, types);
     match Frame::check(words, types) {
         Ok(frame) => {
             read_everything(&frame);
