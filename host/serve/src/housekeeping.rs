@@ -7,6 +7,7 @@ use crate::engine::EngineError;
 use crate::generation::Generation;
 use crate::generations::Generations;
 use crate::session::Prepared;
+use crate::stack::give_way;
 use crate::sync::{receive, thread};
 
 /// How often it is looked whether requests are done with a generation.
@@ -17,8 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How often sampled calls are made again.
 const AUDIT: Duration = Duration::from_millis(100);
 
-/// A thread for what no request should do: freeing what is no longer served, for unmapping takes milliseconds a gigabyte, and
-/// leaving generations that fail.
+/// Threads for what no request should do: one leaves generations that fail and finds what is no longer served, the other frees
+/// that, at a low priority, for unmapping takes milliseconds a gigabyte.
 #[derive(Debug)]
 pub(crate) struct Housekeeper {
     tasks: Sender<Task>,
@@ -32,13 +33,12 @@ enum Task {
 }
 
 impl Housekeeper {
-    /// Starts the thread, which ends when the housekeeper is dropped.
+    /// Starts the threads, which end when the housekeeper is dropped.
     pub fn new() -> Result<Self, EngineError> {
         let (tasks, receiver) = unbounded();
-        thread::Builder::new()
-            .name("unskew-keep".to_owned())
-            .spawn(move || keep(&receiver))
-            .map_err(|error| EngineError(error.to_string()))?;
+        let (unused, to_free) = unbounded();
+        start("unskew-free", move || free(&to_free))?;
+        start("unskew-keep", move || keep(&receiver, &unused))?;
         Ok(Self { tasks })
     }
 
@@ -68,7 +68,18 @@ impl Housekeeper {
     }
 }
 
-fn keep(tasks: &Receiver<Task>) {
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map(drop).map_err(|error| EngineError(error.to_string()))
+}
+
+/// Unmaps what no request reads any more, when no request wants the processor.
+fn free(unused: &Receiver<Arc<Generation>>) {
+    give_way();
+    while !matches!(receive(unused, AUDIT), Err(RecvTimeoutError::Disconnected)) {}
+}
+
+fn keep(tasks: &Receiver<Task>, unused: &Sender<Arc<Generation>>) {
     let mut generations: Weak<Generations> = Weak::new();
     let mut waiting: Vec<Arc<Generation>> = Vec::new();
     let mut idle = Duration::ZERO;
@@ -102,6 +113,9 @@ fn keep(tasks: &Receiver<Task>) {
             }
         }
         // A switch has made every guard a count, so the only one left is this thread's.
-        waiting.retain(|generation| Arc::strong_count(generation) > 1);
+        for generation in waiting.extract_if(.., |generation| Arc::strong_count(generation) == 1) {
+            // Were the thread gone, it would be freed here.
+            let _ = unused.send(generation);
+        }
     }
 }
