@@ -1,6 +1,6 @@
 use std::cmp::Ordering;
 
-use unskew_snapshot::{EventTime, Status, Ttl, Version, compare_versions, is_visible, row_status};
+use unskew_snapshot::{EventTime, Status, Ttl, Version, compare_versions, is_visible, row_status, visible_from};
 
 use crate::words::{KeyColumns, KeyWords};
 
@@ -60,11 +60,6 @@ impl Sight {
     }
 }
 
-/// The first instant at which a version of these times can be seen.
-pub(crate) fn visible_from(event_time: i64, known_at: Option<EventTime>) -> i64 {
-    known_at.map_or(event_time, |known_at| known_at.0.max(event_time))
-}
-
 /// Joins each spine row with the greatest version of its entity that is visible at its time: less the lag, and at the freeze if that is
 /// earlier, as though nothing later had been known. The age for the TTL is that at the spine row's time in any case, so a frozen join
 /// gives what a snapshot as of the freeze gives when it is read at that time.
@@ -82,7 +77,7 @@ pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>, wants_last: b
     let mut source = match versions.known_at {
         None => entries(versions.words, versions.event_time, |_, time| time),
         Some(known_at) => entries(versions.words, versions.event_time, |row, time| {
-            visible_from(time, known_at(row))
+            visible_from(EventTime(time), known_at(row)).0
         }),
     };
     let mut spine = entries(moments.words, moments.times, |_, time| time);

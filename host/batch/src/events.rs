@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use unskew_snapshot::{EntityKey, EventTime, is_event_visible};
+use unskew_snapshot::{EntityKey, EventTime, event_visible_from, is_event_visible};
 
 use crate::table::{Table, VersionOrder};
 
@@ -74,8 +74,7 @@ impl EventIndex {
     /// become visible then, by its event time.
     fn visible_from(&self, row: u32) -> EventTime {
         let (event_time, known_at) = self.times(row);
-        let after = EventTime(event_time.0.saturating_add(1));
-        known_at.map_or(after, |known_at| known_at.max(after))
+        event_visible_from(event_time, known_at)
     }
 
     fn times(&self, row: u32) -> (EventTime, Option<EventTime>) {

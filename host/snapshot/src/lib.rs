@@ -7,7 +7,7 @@
 //! - [`EntityKey`], [`KeyRef`]: one encoding and one hash of entity keys
 //! - [`SnapshotSchema`], [`SnapshotMeta`]: what a snapshot is of
 //! - [`SnapshotWriter`]: rows in any order into a file with the same bytes
-//! - [`Snapshot`], [`Row`]: a file opened with a full check, and its lookups
+//! - [`Snapshot`], [`Row`]: a file opened with a full check, and its lookups; [`DetachedRow`]: a row that is newer
 //! - [`diff`]: what differs between two files, key by key
 //!
 //! The file is drawn byte by byte in docs/snapshot-format.md.
@@ -48,6 +48,7 @@
 mod asof;
 mod census;
 mod chunk;
+mod detached;
 mod diff;
 mod duration;
 mod entity_keys;
@@ -78,7 +79,10 @@ mod time;
 mod verify;
 mod writer;
 
-pub use asof::{Version, compare_versions, encode_row, is_event_visible, is_visible};
+pub use asof::{
+    Version, compare_versions, decode_row, encode_row, event_visible_from, is_event_visible, is_visible, visible_from,
+};
+pub use detached::DetachedRow;
 pub use diff::{DiffError, FeatureDiff, KeyDiff, SnapshotDiff, diff};
 pub use duration::{ParseDurationError, format_duration_us, parse_duration_us};
 pub use entity_keys::EntityKeys;

@@ -2,11 +2,12 @@ use core::ops::Range;
 
 use unskew_frame::{ColumnType, Value};
 
+use crate::detached::DetachedRow;
 use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row_layout::{event_time_us, text};
 use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
 
-/// A row of a snapshot, read in place.
+/// A row of a snapshot, read in place, or a [`DetachedRow`] of its schema.
 ///
 /// # Panics
 /// The accessors panic on a feature that the schema does not have, and on a type that is not the feature's: both are mistakes
@@ -16,15 +17,35 @@ pub struct Row<'a> {
     snapshot: &'a Snapshot,
     index: RowIndex,
     bytes: &'a [u8],
+    /// What has the row, if it is not in the snapshot.
+    outside: Option<&'a DetachedRow>,
 }
+
+/// The index of rows that are in no snapshot: no slot's.
+const NO_INDEX: RowIndex = RowIndex::new(u32::MAX);
 
 impl<'a> Row<'a> {
     #[inline]
     pub(crate) fn new(snapshot: &'a Snapshot, index: RowIndex, bytes: &'a [u8]) -> Self {
-        Self { snapshot, index, bytes }
+        Self {
+            snapshot,
+            index,
+            bytes,
+            outside: None,
+        }
     }
 
-    /// The number of the row in its snapshot.
+    #[inline]
+    pub(crate) fn detached(snapshot: &'a Snapshot, bytes: &'a [u8], outside: &'a DetachedRow) -> Self {
+        Self {
+            snapshot,
+            index: NO_INDEX,
+            bytes,
+            outside: Some(outside),
+        }
+    }
+
+    /// The number of the row in its snapshot; of a row that is in none, a number that none of its rows has.
     pub fn index(&self) -> RowIndex {
         self.index
     }
@@ -39,7 +60,10 @@ impl<'a> Row<'a> {
 
     /// The entity key.
     pub fn key(&self) -> KeyRef<'a> {
-        KeyRef::from_verified(self.snapshot.key_bytes(self.bytes))
+        match self.outside {
+            None => KeyRef::from_verified(self.snapshot.key_bytes(self.bytes)),
+            Some(outside) => outside.key(),
+        }
     }
 
     /// When the row's values happened.
@@ -72,7 +96,7 @@ impl<'a> Row<'a> {
     /// The value, of whatever type.
     pub fn value(&self, feature: usize) -> Value<'a> {
         let layout = &self.snapshot.layout;
-        layout.value(self.bytes, self.snapshot.heap(), feature)
+        layout.value(self.bytes, self.heap(), feature)
     }
 
     /// The values of all features, in order.
@@ -160,8 +184,15 @@ impl<'a> Row<'a> {
 
     #[inline]
     fn slice(&self, feature: usize, column_type: ColumnType) -> &'a [u8] {
-        let heap = self.snapshot.heap();
         let layout = &self.snapshot.layout;
-        layout.slice(self.bytes, heap, feature, column_type)
+        layout.slice(self.bytes, self.heap(), feature, column_type)
+    }
+
+    #[inline]
+    fn heap(&self) -> &'a [u8] {
+        match self.outside {
+            None => self.snapshot.heap(),
+            Some(outside) => outside.heap(),
+        }
     }
 }

@@ -5,11 +5,10 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use unskew::{Descriptor, ViewRead, ViewStep};
 use unskew_frame::ColumnType;
-use unskew_snapshot::EventTime;
+use unskew_snapshot::{EventTime, event_visible_from, visible_from};
 
 use super::scatter::too_large;
 use crate::array::canonical_type;
-use crate::asof::visible_from;
 use crate::backfill::{BackfillError, BackfillOptions};
 use crate::entity_key::EntityKeyError;
 use crate::project::Project;
@@ -149,12 +148,12 @@ impl History {
     /// The first instant at which a row can be seen.
     pub fn visible_from(&self, batch: &RecordBatch, row: usize) -> i64 {
         let known_at = self.known_at(batch).and_then(|known_at| time_at(known_at, row));
-        let event_time = self.event_time(batch)[row];
-        match self.step.read {
+        let event_time = EventTime(self.event_time(batch)[row]);
+        let from = match self.step.read {
             ViewRead::Features(_) => visible_from(event_time, known_at),
-            // An event counts from the microsecond after it happened.
-            ViewRead::Aggregate { .. } => visible_from(event_time.saturating_add(1), known_at),
-        }
+            ViewRead::Aggregate { .. } => event_visible_from(event_time, known_at),
+        };
+        from.0
     }
 
     fn key_error(&self, morsel: &Morsel, error: WordError) -> BackfillError {

@@ -33,6 +33,11 @@ fn rows_are_visible_at_their_time_and_events_after_it() {
             event,
             "{event_time} {known_at:?}"
         );
+        // The first instant says the same, but for an event at the last one.
+        assert_eq!(visible_from(time, known) <= EventTime(at), row);
+        if time != EventTime::MAX {
+            assert_eq!(event_visible_from(time, known) <= EventTime(at), event);
+        }
     }
 }
 
@@ -182,5 +187,49 @@ proptest! {
         });
         let expected = (&a.0, a.1, &a.2, total(a.3)).cmp(&(&b.0, b.1, &b.2, total(b.3)));
         prop_assert_eq!(encoded(&a).cmp(&encoded(&b)), expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_are_decoded_as_they_were_encoded(
+        numbers in (any::<f64>(), any::<f32>(), any::<i64>(), any::<bool>()),
+        (text, bytes) in ("[\\x00a-cé]{0,6}", prop::collection::vec(0..3_u8, 0..6)),
+        vector: [f32; 2],
+        nulls: u8,
+        cut in 0..60_usize,
+        noise in prop::collection::vec(any::<u8>(), 0..30),
+    ) {
+        let (double, single, integer, flag) = numbers;
+        let mut values = [
+            Value::F64(double),
+            Value::F32(single),
+            Value::I64(integer),
+            Value::Bool(flag),
+            Value::Timestamp(integer),
+            Value::String(&text),
+            Value::Bytes(&bytes),
+            Value::Vector(&vector),
+        ];
+        let types = values.map(|value| value.column_type().unwrap());
+        for (_, value) in values.iter_mut().enumerate().filter(|(index, _)| nulls >> index & 1 == 1) {
+            *value = Value::Null;
+        }
+        let columns = || types.map(Column::new);
+        let (mut expected, mut found) = (columns(), columns());
+        for (column, value) in expected.iter_mut().zip(values) {
+            column.push(value).unwrap();
+        }
+        let mut encoded = Vec::new();
+        encode_row(&values, &mut encoded);
+        prop_assert_eq!(decode_row(&encoded, &mut found), Some(()));
+        prop_assert_eq!(&found, &expected);
+        // Anything else is refused, or another row, and never a panic.
+        if cut < encoded.len() {
+            prop_assert_eq!(decode_row(&encoded[..cut], &mut columns()), None);
+        }
+        let _ = decode_row(&noise, &mut columns());
+        encoded.push(0);
+        prop_assert_eq!(decode_row(&encoded, &mut columns()), None);
     }
 }
