@@ -164,6 +164,67 @@ fn a_request_allocates_nothing() {
     assert!(allocated.count_total > 0);
 }
 
+/// Pushes events of half of the items: some that requests see, some that are from their future.
+fn push(host: &Host) {
+    let mut history = host.events("history", &["item_id", "clicked"]).expect("its columns");
+    let mut items = host
+        .events("items", &["item_id", "price", "number"])
+        .expect("its columns");
+    let mut users = host.events("users", &["user", "label"]).expect("its columns");
+    for item in (0..40).step_by(2) {
+        for later in [0, 5] {
+            let time = EventTime(DAY + later);
+            history
+                .push(time, None, &[Value::I64(item), Value::Bool(true)])
+                .expect("of its types");
+            let after = EventTime(DAY + 1 + later);
+            items
+                .push(after, None, &[Value::I64(item), Value::F64(7.5), Value::Null])
+                .expect("of its types");
+        }
+    }
+    users
+        .push(EventTime(DAY + 1), None, &[Value::String("u1"), Value::String("newer")])
+        .expect("of its types");
+    for events in [&history, &items, &users] {
+        let pushed = host.push(events, EventTime(DAY)).expect("there is room");
+        assert_eq!(pushed.taken, events.len());
+    }
+}
+
+#[test]
+fn a_request_that_sees_fresh_events_allocates_nothing() {
+    let fixture = fixture();
+    let host = fixture.host();
+    let mut session = host.session();
+    let mut request = host.service("model").expect("it is published").request(EventTime(DAY));
+    let mut impressions = |session: &mut Session| {
+        fill(&mut request, 8);
+        let features = session.evaluate(&request).expect("the request fits");
+        let feature = features
+            .names()
+            .position(|name| name == "history:impressions_7d")
+            .expect("it is there");
+        let number = |item| match features.value(item, feature) {
+            Value::I64(number) => number,
+            other => panic!("{other:?}"),
+        };
+        (number(0), number(1))
+    };
+    let (even, odd) = impressions(&mut session);
+    push(&host);
+    // The one of the two that is not from the future.
+    assert_eq!(impressions(&mut session), (even + 1, odd));
+    for service in ["views", "model"] {
+        let mut request = host.service(service).expect("it is published").request(EventTime(DAY));
+        let mut matrices = Matrices::default();
+        evaluate(&mut session, &mut request, &mut matrices, REQUESTS);
+        let allocated = allocation_counter::measure(|| evaluate(&mut session, &mut request, &mut matrices, REQUESTS));
+        let found = allocated.count_total;
+        assert_eq!(found, 0, "allocations in {REQUESTS} requests of `{service}`");
+    }
+}
+
 /// What the other test runs: looks for two files that are not there, and serves between.
 #[test]
 fn child() {

@@ -6,6 +6,7 @@ mod backfill;
 mod direct;
 mod failing;
 mod fraud;
+mod fresh;
 mod golden;
 mod host;
 mod hostile;

@@ -27,6 +27,15 @@
 //! | `unskew_call_seconds` | service, step, module | histogram: their calls, in one request of 64 |
 //! | `unskew_key_lookups_total` | result | by `Session::lookup` |
 //! | `unskew_key_lookup_seconds` | | histogram: one in 64 of them |
+//! | `unskew_fresh_entities` | view | entities with fresh events |
+//! | `unskew_fresh_failed_entities` | view | those with an event that could not be counted in: their values are missing |
+//! | `unskew_fresh_events` | view | events that are kept, for some snapshot in memory does not have them |
+//! | `unskew_fresh_bytes` | view | their memory, and that of what is made of them |
+//! | `unskew_fresh_oldest_age_seconds` | view | the time of the scrape less that of the first of them |
+//! | `unskew_fresh_gap` | view | 1 where a generation in memory is so old that events between are forgotten |
+//! | `unskew_fresh_pushed_total` | view, outcome | events: taken, covered (the snapshot had them), or a reason to refuse them |
+//! | `unskew_fresh_forgotten_total` | view | events that all snapshots have |
+//! | `unskew_fresh_full_total` | view | pushes that were refused as a whole, for want of memory |
 //!
 //! Results and reasons are the names of [`unskew::Status`]. Counts that are zero are left out where there is one for each
 //! feature or each kind of failure.
@@ -38,8 +47,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use unskew::metrics::{FailureKind, Histogram, Metrics};
-use unskew::{Audits, EventTime, Host, Status};
+use unskew::metrics::{FailureKind, FreshMetrics, Histogram, Metrics};
+use unskew::{Audits, EventTime, Host, Refusal, Status};
 
 /// The content type of what [`text()`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -83,7 +92,8 @@ pub fn encode(metrics: &Metrics, now: EventTime, encoder: DescriptorEncoder<'_>)
     let mut families = Families(encoder);
     encode_host(metrics, now, &mut families)?;
     encode_services(metrics, &mut families)?;
-    encode_lookups(metrics, &mut families)
+    encode_lookups(metrics, &mut families)?;
+    encode_fresh(metrics, now, &mut families)
 }
 
 fn now() -> EventTime {
@@ -313,6 +323,93 @@ fn encode_lookups(metrics: &Metrics, families: &mut Families<'_>) -> Result<(), 
         MetricType::Histogram,
     )?;
     encode_buckets(&mut durations, &lookups.duration)
+}
+
+fn encode_fresh(metrics: &Metrics, now: EventTime, families: &mut Families<'_>) -> Result<(), fmt::Error> {
+    type Read = fn(&FreshMetrics) -> u64;
+    let gauges: [(&str, &str, Read); 5] = [
+        ("unskew_fresh_entities", "Entities with fresh events", |fresh| {
+            fresh.entities
+        }),
+        (
+            "unskew_fresh_failed_entities",
+            "Entities with an event that could not be counted in",
+            |fresh| fresh.failed_entities,
+        ),
+        (
+            "unskew_fresh_events",
+            "Events that some snapshot in memory does not have",
+            |fresh| fresh.events,
+        ),
+        (
+            "unskew_fresh_bytes",
+            "Bytes of fresh events and of what is made of them",
+            |fresh| fresh.bytes,
+        ),
+        (
+            "unskew_fresh_gap",
+            "Whether a generation in memory is so old that events between are forgotten",
+            |fresh| u64::from(fresh.has_gap),
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let mut family = families.family(name, help, MetricType::Gauge)?;
+        for fresh in &metrics.fresh {
+            family
+                .encode_family(&[("view", &fresh.view)])?
+                .encode_gauge(&read(fresh))?;
+        }
+    }
+    let mut age = families.family(
+        "unskew_fresh_oldest_age_seconds",
+        "The time of the scrape less that of the first fresh event",
+        MetricType::Gauge,
+    )?;
+    for fresh in &metrics.fresh {
+        if let Some(oldest) = fresh.oldest_event {
+            let micros = i128::from(now.0) - i128::from(oldest.0);
+            age.encode_family(&[("view", &fresh.view)])?
+                .encode_gauge(&(micros as f64 / 1e6))?;
+        }
+    }
+    let mut pushed = families.family(
+        "unskew_fresh_pushed",
+        "Events by what became of them",
+        MetricType::Counter,
+    )?;
+    for fresh in &metrics.fresh {
+        let refused = Refusal::ALL.into_iter().zip(fresh.refused);
+        let refused = refused
+            .map(|(refusal, count)| (refusal.name(), count))
+            .filter(|(_, count)| *count > 0);
+        for (outcome, count) in [("taken", fresh.taken), ("covered", fresh.covered)]
+            .into_iter()
+            .chain(refused)
+        {
+            encode_count(
+                &mut pushed,
+                &[("view", fresh.view.as_str()), ("outcome", outcome)],
+                count,
+            )?;
+        }
+    }
+    let counters: [(&str, &str, Read); 2] = [
+        ("unskew_fresh_forgotten", "Events that all snapshots have", |fresh| {
+            fresh.forgotten
+        }),
+        (
+            "unskew_fresh_full",
+            "Pushes that were refused for want of memory",
+            |fresh| fresh.full,
+        ),
+    ];
+    for (name, help, read) in counters {
+        let mut family = families.family(name, help, MetricType::Counter)?;
+        for fresh in &metrics.fresh {
+            encode_count(&mut family, &[("view", fresh.view.as_str())], read(fresh))?;
+        }
+    }
+    Ok(())
 }
 
 /// The encoder.

@@ -195,7 +195,7 @@ fn words_range(pointer: u32, words: u32) -> std::ops::Range<usize> {
 
 /// What an error of the contract says. `case` is its case, `first` and `second` its payload's words.
 fn refusal(memory: &[u8], function: Function, case: u8, first: u32, second: u32) -> Result<String, &'static str> {
-    let text = || {
+    let text = || -> Result<String, &'static str> {
         let start = first as usize;
         let bytes = memory.get(start..start + second as usize);
         let bytes = bytes.ok_or("its error is outside of its memory")?;

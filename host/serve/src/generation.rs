@@ -16,6 +16,7 @@ use crate::catalog::{Staleness, WhenStale};
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
 use crate::evaluation::EvaluateError;
+use crate::fresh::{EventSchema, JournalError, Overlay, PushError};
 use crate::generations::LoadOptions;
 use crate::golden::{Golden, GoldenError};
 use crate::instance::CallLimits;
@@ -55,6 +56,8 @@ pub(crate) struct ServedSnapshot {
     pub digest: Digest,
     pub key_types: Vec<KeyType>,
     pub snapshot: Arc<Snapshot>,
+    /// None of a view that takes no events.
+    pub fresh: Option<Arc<Overlay>>,
 }
 
 /// What is in memory already: a generation takes from it what it has in common with others.
@@ -132,6 +135,7 @@ pub(crate) struct ServedService {
 #[derive(Debug)]
 pub(crate) struct ServedView {
     pub snapshot: Arc<Snapshot>,
+    pub fresh: Option<Arc<Overlay>>,
     /// In the order of the view's features; the state of an aggregate.
     pub columns: Vec<usize>,
     staleness: Option<Staleness>,
@@ -177,6 +181,18 @@ impl Generation {
     pub fn service(&self, name: &str) -> Option<(usize, &ServedService)> {
         let mut services = self.services.iter().enumerate();
         services.find(|(_, served)| served.plan.service == name)
+    }
+
+    /// The fresh events of a view.
+    pub fn fresh(&self, view: &str) -> Option<&Arc<Overlay>> {
+        self.snapshots.get(view)?.fresh.as_ref()
+    }
+
+    pub fn no_view(&self, view: &str) -> PushError {
+        PushError::NoView {
+            view: view.to_owned(),
+            generation: self.number,
+        }
     }
 
     /// Instances of the service at this place for a session: spare ones, or new ones.
@@ -232,14 +248,13 @@ impl Generation {
             }
             let digest = entry.digest;
             let key_types = snapshot.schema().key_types();
-            snapshots.insert(
-                view.clone(),
-                ServedSnapshot {
-                    digest,
-                    key_types,
-                    snapshot,
-                },
-            );
+            let served = ServedSnapshot {
+                digest,
+                key_types,
+                fresh: overlay(&manifest, &modules, view, &snapshot, options),
+                snapshot,
+            };
+            snapshots.insert(view.clone(), served);
         }
         let descriptors = descriptors(&modules);
         let mut services = Vec::new();
@@ -277,6 +292,29 @@ impl Generation {
             audit: Arc::clone(&options.audit),
         })
     }
+}
+
+/// The place for fresh events of a view, if they can be used.
+fn overlay(
+    manifest: &Manifest,
+    modules: &BTreeMap<String, Module>,
+    view: &str,
+    snapshot: &Arc<Snapshot>,
+    options: &LoadOptions,
+) -> Option<Arc<Overlay>> {
+    let catalog = &manifest.catalog;
+    let view = catalog.views.iter().find(|defined| defined.name == view)?;
+    let module = view
+        .aggregate
+        .as_ref()
+        .and_then(|aggregate| modules.get(&aggregate.module));
+    let descriptor = module.map(Module::descriptor);
+    if view.aggregate.is_some() {
+        check_state(descriptor, snapshot.meta().state_version).ok()?;
+    }
+    let schema = EventSchema::new(catalog, view, descriptor, snapshot)?;
+    let max_bytes = options.fresh.max_view_bytes();
+    Some(Arc::new(Overlay::new(schema, snapshot, module, max_bytes)))
 }
 
 /// Makes the golden calls of a module.
@@ -421,6 +459,7 @@ fn served_view(
     };
     Ok(ServedView {
         snapshot: Arc::clone(snapshot),
+        fresh: served.fresh.clone(),
         columns,
         staleness: step.staleness,
     })
@@ -539,6 +578,9 @@ pub enum ActivateError {
         /// Why.
         reason: String,
     },
+    /// The journal of fresh events cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The engine cannot be made.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

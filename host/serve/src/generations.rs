@@ -9,6 +9,7 @@ use unskew_snapshot::{Backing, EventTime};
 use crate::audit::Audit;
 use crate::catalog::WhenStale;
 use crate::evaluation::EvaluateError;
+use crate::fresh::Fresh;
 use crate::generation::{ActivateError, Generation, Resident};
 use crate::health::{Failure, Health, NotReady};
 use crate::housekeeping::Housekeeper;
@@ -54,6 +55,7 @@ pub(crate) struct LoadOptions {
     /// Where sessions count.
     pub metrics: Arc<Registry>,
     pub audit: Arc<Audit>,
+    pub fresh: Arc<Fresh>,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +114,7 @@ impl Generations {
         let (candidates, mut failed) = candidates(&note, current);
         let mut loaded = None;
         for number in candidates {
-            let load = || Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
+            let load = || load_with_fresh(&runtime, &store, &options, number, &Resident::default(), 0);
             match on_own_thread(Beside::Nobody, load)? {
                 Ok(generation) => {
                     loaded = Some(generation);
@@ -343,8 +345,14 @@ impl Generations {
         }
     }
 
+    /// The fresh events.
+    pub fn fresh(&self) -> &Fresh {
+        &self.options.fresh
+    }
+
     /// Once a second.
     pub fn forget_some(&self) {
+        self.options.fresh.forget_covered();
         let failures = &self.current.load().failures;
         // Relaxed: one that is counted meanwhile may be lost.
         failures.store(failures.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
@@ -438,6 +446,7 @@ impl Generations {
             audits: health.audits,
             services: self.metrics().services(),
             lookups: self.metrics().lookups(),
+            fresh: self.options.fresh.metrics(),
         }
     }
 
@@ -453,7 +462,7 @@ impl Generations {
         let sessions = self.sessions.load(Ordering::Relaxed);
         let load = |resident: &Resident| {
             on_own_thread(Beside::Requests, || {
-                Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions)
+                load_with_fresh(&self.runtime, &self.store, &self.options, number, resident, sessions)
             })?
         };
         let loaded = match load(&resident) {
@@ -518,6 +527,20 @@ impl Generations {
             }
         });
     }
+}
+
+/// Loads a generation, and counts in what happened since its snapshots were made.
+fn load_with_fresh(
+    runtime: &Runtime,
+    store: &Store,
+    options: &LoadOptions,
+    number: u64,
+    resident: &Resident,
+    sessions: usize,
+) -> Result<Generation, ActivateError> {
+    let generation = Generation::load(runtime, store, options, number, resident, sessions)?;
+    options.fresh.join(&generation);
+    Ok(generation)
 }
 
 /// Which generations a start tries, in order, and why it does not try the store's current one.

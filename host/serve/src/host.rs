@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use unskew_snapshot::{Backing, EventTime};
 
 use crate::audit::Audit;
+use crate::fresh::{Events, Fresh, FreshOptions, PushError, Pushed};
 use crate::generation::ActivateError;
 use crate::generations::{Generations, LoadOptions, Refresh};
 use crate::health::{Health, NotReady};
@@ -46,6 +47,8 @@ pub struct HostOptions {
     /// One call of each instance in so many is made again by another thread, on a fresh instance: a module that keeps something
     /// from call to call gives itself away, and its generation is left like one whose calls fail. None where it is 0.
     pub audit_every: u32,
+    /// How [fresh events](Host::push) are taken and kept.
+    pub fresh: FreshOptions,
     /// Whether the store is followed by a thread: whenever its file system tells of a change, and this often besides. None:
     /// only [`Host::refresh`] looks.
     pub follow: Option<Duration>,
@@ -64,6 +67,7 @@ impl Default for HostOptions {
             kept_generations: 1,
             max_failures: 32,
             audit_every: 1_024,
+            fresh: FreshOptions::default(),
             follow: None,
         }
     }
@@ -107,6 +111,7 @@ impl Host {
             max_failures: options.max_failures.max(1),
             metrics: Arc::new(Registry::new()),
             audit: Arc::new(Audit::new(options.audit_every)),
+            fresh: Arc::new(Fresh::open(options.fresh.clone(), options.limits)?),
         };
         let root = store.root().to_owned();
         let generations = Arc::new(Generations::open(runtime, store, load_options, number)?);
@@ -189,6 +194,41 @@ impl Host {
     /// What is served, and why it is not the newest.
     pub fn health(&self) -> Health {
         self.shared.generations.health()
+    }
+
+    /// Events of a view, to be filled and [pushed](Self::push), whose values are given in the order of `columns`: the parts of the
+    /// entity's key, and the columns of the events of the view's module, or the features of a view without one, by their names. A
+    /// column that may be missing need not be there.
+    ///
+    /// # Errors
+    /// [`PushError::NoView`], [`PushError::Column`]: a column is unknown, or one is lacking.
+    pub fn events(&self, view: &str, columns: &[&str]) -> Result<Events, PushError> {
+        let generation = self.shared.generations.current.load();
+        let overlay = generation.fresh(view).ok_or_else(|| generation.no_view(view))?;
+        Events::new(&overlay.schema, columns)
+    }
+
+    /// Takes events that are newer than the snapshots: reads see them from the time that they say on, at once, in every
+    /// generation in memory and in those to come, until a snapshot has them. See [`docs::fresh`](crate::docs::fresh) for what that
+    /// means, costs and needs. `now` is when they arrive: what says that it is from later than
+    /// [`FreshOptions::max_ahead`] after is refused.
+    ///
+    /// For any thread but one that answers requests: it runs the view's module, some microseconds an event and less for many at
+    /// once, waits for other pushes to the view, allocates, and writes the journal if there is one.
+    ///
+    /// # Errors
+    /// [`PushError`]: none of the events was taken. Events that are refused one by one are in [`Pushed`].
+    pub fn push(&self, events: &Events, now: EventTime) -> Result<Pushed, PushError> {
+        let generation = self.shared.generations.current.load_full();
+        let view = events.view();
+        let overlay = generation.fresh(view).ok_or_else(|| generation.no_view(view))?;
+        if *events.schema() != *overlay.schema {
+            return Err(PushError::Changed {
+                view: view.to_owned(),
+                generation: generation.number,
+            });
+        }
+        self.shared.generations.fresh().push(overlay, events, now)
     }
 
     /// What was counted since the host was opened, and what it is like now. For a scrape: adds up the counters of all

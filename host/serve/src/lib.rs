@@ -3,6 +3,7 @@
 //! - [`Host`], [`Health`]: a store's current generation, served to any number of threads; pinned, rolled back, revoked
 //! - [`Service`], [`Request`], [`RequestOf`]: what a caller resolves once, and fills for every request, by name or from structs
 //! - [`Session`], [`Features`]: one thread's instances, and what they computed
+//! - [`Events`], [`Pushed`]: what happened since the snapshots, [pushed](Host::push) by the process itself and seen by its next read
 //! - [`Metrics`]: what is counted
 //! - [`Plan`], [`Evaluation`], [`Instance`]: the path that batch and serving share
 //! - [`Runtime`], [`Module`], [`Descriptor`]: components, loaded
@@ -83,6 +84,7 @@ mod engine;
 mod evaluation;
 mod features;
 mod fields;
+mod fresh;
 mod generation;
 mod generations;
 mod golden;
@@ -120,6 +122,7 @@ pub use engine::{EngineError, NAN_REWRITE, TARGET, config, engine, settings, set
 pub use evaluation::{EvaluateError, Evaluation, Instances};
 pub use features::Features;
 pub use fields::{FieldType, FieldValue, Fields, RequestOf};
+pub use fresh::{Durability, Events, FreshOptions, JournalError, MAX_PUSH_EVENTS, PushError, Pushed, Refusal};
 pub use generation::{ActivateError, STATE_FEATURE};
 pub use generations::Refresh;
 pub use golden::{Golden, GoldenCall, GoldenError, GoldenFunction};

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{EntityKeys, EventTime, KeyPart, KeyRef, Row, RowIndex, Snapshot, Status, row_status};
 
 use crate::catalog::WhenStale;
 use crate::evaluation::Evaluation;
+use crate::fresh::{Answer, Entry, EventColumns, Filter, Overlay};
 use crate::generation::ServedView;
 use crate::plan::{Plan, ViewRead, ViewStep};
 
@@ -12,7 +15,7 @@ const KEYS_AHEAD: usize = 16;
 /// Keys that are handed over together.
 const BATCH_KEYS: usize = 128;
 
-/// The rows that a request's keys have in the snapshots of its views. All keys of a request are looked up together, so that
+/// The rows that a request's keys have in the snapshots of its views, or fresher ones. All keys of a request are looked up together, so that
 /// their misses overlap, whatever view they are of.
 #[derive(Debug)]
 pub(crate) struct Lookups {
@@ -28,8 +31,30 @@ struct ViewLookup {
     keys: EntityKeys,
     /// Where the values of those rows are; none where they do not count.
     found: Vec<Option<RowIndex>>,
+    /// What is fresher of them; empty where nothing is of any.
+    fresh: Vec<Option<FreshRow>>,
+    /// Of how many of them the aggregate has to be given events besides the state.
+    late: usize,
     /// Whether none of them counts, for the snapshot is too old.
     is_stale: bool,
+}
+
+/// What an entity has that is fresher than its snapshot, and what of it a request sees.
+#[derive(Debug)]
+struct FreshRow {
+    entry: Arc<Entry>,
+    answer: Answer,
+}
+
+impl FreshRow {
+    /// The row to read, if it is not the snapshot's.
+    fn row<'a>(&'a self, in_snapshot: Option<Row<'a>>, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+        match self.answer {
+            Answer::Step(step) | Answer::Late { step: Some(step), .. } => Some(self.entry.row(step, snapshot)),
+            Answer::Snapshot | Answer::Late { step: None, .. } => in_snapshot,
+            Answer::Future | Answer::Failed => None,
+        }
+    }
 }
 
 impl Lookups {
@@ -60,6 +85,11 @@ impl Lookups {
         for (lookup, view) in self.views.iter_mut().zip(views) {
             if !lookup.is_stale {
                 lookup.get(&view.snapshot);
+                if let Some(fresh) = &view.fresh
+                    && let Some(filter) = fresh.filter()
+                {
+                    lookup.get_fresh(fresh, filter, time);
+                }
             }
         }
         for (index, (lookup, step)) in self.views.iter_mut().zip(&plan.views).enumerate() {
@@ -71,16 +101,40 @@ impl Lookups {
     }
 
     /// The rows of a view, of which there is one for each row of the request, or one for all.
-    pub fn rows<'a>(&self, view: usize, snapshot: &'a Snapshot) -> impl ExactSizeIterator<Item = Option<Row<'a>>> {
-        let found = self.views[view].found.iter();
-        found.map(|index| index.map(|index| snapshot.row(index)))
+    pub fn rows<'a>(&'a self, view: usize, snapshot: &'a Snapshot) -> impl ExactSizeIterator<Item = Option<Row<'a>>> {
+        let ViewLookup { found, fresh, .. } = &self.views[view];
+        let found = found.iter().enumerate();
+        found.map(|(row, index)| row_of(*index, fresh.get(row), snapshot))
     }
 
     /// The row of a view that stands for a row of the request.
-    pub fn row<'a>(&self, view: usize, row: usize, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+    pub fn row<'a>(&'a self, view: usize, row: usize, snapshot: &'a Snapshot) -> Option<Row<'a>> {
         let lookup = &self.views[view];
-        let found = lookup.found.get(if lookup.is_scalar { 0 } else { row });
-        found.copied().flatten().map(|index| snapshot.row(index))
+        let row = if lookup.is_scalar { 0 } else { row };
+        lookup.row(row, snapshot)
+    }
+
+    /// Whether the aggregate of a view is to be given the events that [`append_late`](Self::append_late) appends.
+    pub fn is_late(&self, view: usize) -> bool {
+        self.views[view].late > 0
+    }
+
+    /// Appends, of each row of an aggregate's view, the events that count besides its state, and how many they are.
+    pub fn append_late(&self, view: usize, events: &mut EventColumns, counts: &mut Column) {
+        let lookup = &self.views[view];
+        for row in 0..lookup.found.len() {
+            let late = lookup
+                .fresh
+                .get(row)
+                .and_then(Option::as_ref)
+                .and_then(|fresh| match fresh.answer {
+                    Answer::Late { events, .. } => Some(&fresh.entry.pending[..events]),
+                    _ => None,
+                });
+            let late = late.unwrap_or_default();
+            late.iter().for_each(|event| events.push(row, event));
+            counts.push_i64(late.len() as i64);
+        }
     }
 
     /// Whether one row stands for all of the request.
@@ -157,6 +211,8 @@ impl ViewLookup {
         }
         self.found.clear();
         self.found.resize(rows, None);
+        self.fresh.clear();
+        self.late = 0;
     }
 
     /// Asks for what the first keys need first.
@@ -184,6 +240,33 @@ impl ViewLookup {
         }
     }
 
+    /// Looks for what is fresher than what was found.
+    #[inline(never)]
+    fn get_fresh(&mut self, overlay: &Overlay, filter: &Filter, time: EventTime) {
+        let mut table = None;
+        for row in 0..self.keys.len() {
+            let key = self.keys.get(row);
+            let hash = key.hash();
+            if !filter.may_have(hash) {
+                continue;
+            }
+            let table = table.get_or_insert_with(|| overlay.table());
+            let Some(entry) = table.get(hash, key) else {
+                continue;
+            };
+            if self.fresh.is_empty() {
+                self.fresh.resize_with(self.keys.len(), || None);
+            }
+            let answer = entry.answer(time);
+            self.fresh[row] = Some(FreshRow { entry, answer });
+        }
+    }
+
+    #[inline]
+    fn row<'a>(&'a self, row: usize, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+        row_of(*self.found.get(row)?, self.fresh.get(row), snapshot)
+    }
+
     /// What became of each row; those that do not count are forgotten.
     #[inline]
     fn judge(
@@ -199,22 +282,45 @@ impl ViewLookup {
             return;
         }
         let is_aggregate = matches!(step.read, ViewRead::Aggregate { .. });
-        statuses.extend(self.found.iter_mut().map(|found| {
-            let Some(row) = found.map(|index| snapshot.row(index)) else {
-                return Status::NotFound;
-            };
-            let status = match is_aggregate {
-                false => row_status(row.event_time(), step.ttl, time),
+        for index in 0..self.found.len() {
+            let fresh = self.fresh.get(index).and_then(Option::as_ref);
+            let answer = fresh.map_or(Answer::Snapshot, |fresh| fresh.answer);
+            let row = self.row(index, snapshot);
+            let is_late = matches!(answer, Answer::Late { .. });
+            let status = match (answer, row) {
+                (Answer::Future, _) => Status::Future,
+                (Answer::Failed, _) => Status::Failed,
+                // Its first events, and no state before.
+                (Answer::Late { .. }, None) => Status::Present,
+                (_, None) => Status::NotFound,
+                (_, Some(row)) if !is_aggregate => row_status(row.event_time(), step.ttl, time),
                 // A window ends before the prediction time: a state with an event at or after it cannot be read.
-                true if row.event_time() >= time => Status::Future,
-                true => Status::Present,
+                (_, Some(row)) if row.event_time() >= time => Status::Future,
+                (_, Some(_)) => Status::Present,
             };
-            match status {
-                Status::Present => counts(row),
-                _ => *found = None,
+            statuses.push(status);
+            if status != Status::Present {
+                self.found[index] = None;
+                if let Some(fresh) = self.fresh.get_mut(index) {
+                    *fresh = None;
+                }
+                continue;
             }
-            status
-        }));
+            self.late += usize::from(is_late);
+            if let Some(row) = self.row(index, snapshot) {
+                counts(row);
+            }
+        }
+    }
+}
+
+/// The row in the snapshot, or what is fresher.
+#[inline]
+fn row_of<'a>(found: Option<RowIndex>, fresh: Option<&'a Option<FreshRow>>, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+    let in_snapshot = found.map(|index| snapshot.row(index));
+    match fresh {
+        Some(Some(fresh)) => fresh.row(in_snapshot, snapshot),
+        _ => in_snapshot,
     }
 }
 

@@ -9,6 +9,7 @@ mod stopwatch;
 use unskew_snapshot::{EventTime, Status};
 
 use crate::audit::Audits;
+use crate::fresh::Refusal;
 use crate::instance::CallError;
 
 pub(crate) use counters::{LookupCounters, SAMPLED};
@@ -44,6 +45,41 @@ pub struct Metrics {
     pub services: Vec<ServiceMetrics>,
     /// Lookups by [`Session::lookup`](crate::Session::lookup).
     pub lookups: LookupMetrics,
+    /// Fresh events, by view that takes some.
+    pub fresh: Vec<FreshMetrics>,
+}
+
+/// The events of a view that were pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FreshMetrics {
+    /// The view.
+    pub view: String,
+    /// Entities with fresh events, in the last generation that was loaded.
+    pub entities: u64,
+    /// Those of them with an event that could not be counted in: their values are missing, with
+    /// [`Status::Failed`].
+    pub failed_entities: u64,
+    /// What the module said when it last failed.
+    pub failure: Option<String>,
+    /// Whether a generation in memory has a snapshot so old that events which it does not have are forgotten: their time is
+    /// between its watermark and a later one's.
+    pub has_gap: bool,
+    /// Events that are kept: those that the snapshot of some generation in memory does not have.
+    pub events: u64,
+    /// The time of the first of them.
+    pub oldest_event: Option<EventTime>,
+    /// The memory of those events and of what the last generation made of them.
+    pub bytes: u64,
+    /// Events that were taken since the host was opened.
+    pub taken: u64,
+    /// Events that the snapshot had already when they were pushed.
+    pub covered: u64,
+    /// Events that are kept no longer, because all snapshots have them.
+    pub forgotten: u64,
+    /// Events that were not taken, by the number of a [`Refusal`](crate::Refusal).
+    pub refused: [u64; Refusal::ALL.len()],
+    /// Pushes that were refused as a whole, for want of memory.
+    pub full: u64,
 }
 
 /// A snapshot that is served.

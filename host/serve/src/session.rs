@@ -9,6 +9,7 @@ use crate::audit::{Audit, Sampler};
 use crate::catalog::WhenStale;
 use crate::evaluation::{EvaluateError, Evaluation, Instances};
 use crate::features::Features;
+use crate::fresh::{EventColumns, Overlay};
 use crate::generation::{Generation, ServedService, ServedView};
 use crate::host::Shared;
 use crate::instance::{CallError, CallLimits, Instance, state_column};
@@ -53,8 +54,21 @@ struct States {
     states: Column,
     /// By query.
     state_index: Column,
+    /// Of requests that come later than events that they must not see: the others of their entities.
+    late: Option<Late>,
     /// Empty between calls: only its memory is kept.
     queries: Vec<&'static Column>,
+}
+
+/// What an aggregate is given besides the states.
+#[derive(Debug)]
+struct Late {
+    events: EventColumns,
+    /// By state, then by query: how many of the events are of its entity.
+    counts: Column,
+    visible: Column,
+    /// Empty between calls: only its memory is kept.
+    frame: Vec<&'static Column>,
 }
 
 impl Session {
@@ -146,7 +160,9 @@ impl Session {
         Ok(index)
     }
 
-    /// Reads the row of a key in a view's snapshot, and the number of the generation that it is of.
+    /// Reads the row of a key in a view's snapshot, or a fresher one with all events that were [pushed](crate::Host::push), and the
+    /// number of the generation that it is of. No time is asked for: the row says when its values happened, and whether that is
+    /// before a time that it is used at.
     ///
     /// # Errors
     /// [`LookupError`]: the generation has no such view, or the key is not of its types.
@@ -170,7 +186,11 @@ impl Session {
         let counters = &self.lookups;
         let is_timed = (counters.found.get() + counters.not_found.get()).is_multiple_of(SAMPLED);
         let watch = is_timed.then(Stopwatch::start);
-        let row = served.snapshot.get(key);
+        let entry = served.fresh.as_ref().and_then(|fresh| fresh.get(key));
+        let row = match &entry {
+            Some(entry) => entry.newest(&served.snapshot),
+            None => served.snapshot.get(key),
+        };
         if let Some(mut watch) = watch {
             counters.duration.record(watch.lap());
         }
@@ -221,6 +241,7 @@ impl Prepared {
             states: States {
                 states: state_column(),
                 state_index: Column::new(ColumnType::I64),
+                late: None,
                 queries: Vec::new(),
             },
             fitting: Arc::clone(plan),
@@ -323,19 +344,59 @@ impl States {
             self.state_index
                 .push_i64(if self.states.rows() == 1 { 0 } else { row as i64 });
         }
+        let late = match &view.fresh {
+            Some(fresh) if lookups.is_late(index) => {
+                let late = self.late.get_or_insert_with(|| Late::new(fresh));
+                late.fill(lookups, index, &self.state_index);
+                Some(late)
+            }
+            _ => None,
+        };
         // The inputs of an aggregate lie before its outputs.
         let (before, from_outputs) = evaluation.columns.split_at_mut(outputs.start);
         let outputs = &mut from_outputs[..outputs.len()];
         let mut queries = recycle(std::mem::take(&mut self.queries));
         queries.extend([&self.state_index, &before[0]]);
         queries.extend(inputs.iter().map(|slot| &before[*slot]));
-        let result = instance.read(&self.states, &queries, rows, outputs);
+        let result = match late {
+            None => instance.read(&self.states, &queries, rows, outputs),
+            Some(late) => {
+                queries.insert(2, &late.visible);
+                let mut events = recycle(std::mem::take(&mut late.frame));
+                events.extend(late.events.columns());
+                let result = instance.batch(&self.states, &events, &queries, rows, outputs);
+                late.frame = recycle(events);
+                result
+            }
+        };
         self.queries = recycle(queries);
         result?;
         if is_scalar {
             outputs.iter_mut().for_each(Column::make_scalar);
         }
         Ok(())
+    }
+}
+
+impl Late {
+    fn new(fresh: &Overlay) -> Self {
+        Self {
+            events: EventColumns::new(&fresh.schema),
+            counts: Column::new(ColumnType::I64),
+            visible: Column::new(ColumnType::I64),
+            frame: Vec::new(),
+        }
+    }
+
+    fn fill(&mut self, lookups: &Lookups, view: usize, state_index: &Column) {
+        self.events.clear();
+        self.counts.clear();
+        self.visible.clear();
+        lookups.append_late(view, &mut self.events, &mut self.counts);
+        let (counts, states) = (self.counts.view(), state_index.view());
+        for query in 0..state_index.rows() {
+            self.visible.push_i64(counts.i64(states.i64(query) as usize));
+        }
     }
 }
 

@@ -60,4 +60,4 @@
 //! # What survives a restart
 //! The number of the generation that was served last, in the cache of native code. Pins, revocations and quarantines only with
 //! [`HostOptions::state_dir`](crate::HostOptions::state_dir); written when the decision is made, so that the end of the process
-//! loses nothing, and a power failure at most the last seconds.
+//! loses nothing, and a power failure at most the last seconds. Fresh events only with a journal: see [`fresh`](crate::docs::fresh).

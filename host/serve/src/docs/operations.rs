@@ -6,6 +6,7 @@
 //! | the store: see [`Store`](crate::Store) | publishers | no |
 //! | [`HostOptions::compiled_dir`](crate::HostOptions::compiled_dir), `compiled` in the store by default | `unskew prepare`, and nobody else: native code runs unchecked | yes: `unskew prepare` makes it again |
 //! | [`HostOptions::state_dir`](crate::HostOptions::state_dir) | the one host that has it | yes: pins, revocations and quarantines are forgotten |
+//! | [`FreshOptions::journal_dir`](crate::FreshOptions::journal_dir) | the one host that has it | yes: the events since the snapshots are forgotten |
 //!
 //! ```no_run
 //! use std::path::PathBuf;

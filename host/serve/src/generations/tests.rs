@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use unskew_frame::ColumnType;
-use unskew_snapshot::{EventTime, FeatureColumn, KeyColumn, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions};
+use unskew_frame::{ColumnType, Value};
+use unskew_snapshot::{
+    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions,
+};
 
 use super::*;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entity, EntityColumn, Field, View};
 use crate::digest::Digest;
+use crate::fresh::{Events, FreshOptions};
 use crate::store::{MANIFEST_FORMAT, Manifest, SnapshotEntry};
 use crate::sync::thread;
 
@@ -20,8 +23,90 @@ use crate::sync::thread;
 /// what takes a certain order of few steps.
 const RANDOM: usize = 200;
 const PCT: usize = 200;
+/// Of each of the model's threads, one of which loads generations.
+const STACK_BYTES: usize = 1 << 20;
 /// In the store; the first is current.
 const GENERATIONS: u64 = 3;
+
+/// Between the snapshots of a view that takes events.
+const FRESH_WATERMARK: i64 = 10;
+
+/// The view that takes events; the other is in no catalog.
+fn catalog() -> Catalog {
+    let entity = Entity {
+        name: "key".to_owned(),
+        keys: vec![EntityColumn {
+            name: "key".to_owned(),
+            key_type: KeyType::I64,
+        }],
+    };
+    let feature = Field {
+        name: "feature".to_owned(),
+        column_type: ColumnType::I64,
+        nullable: false,
+    };
+    let view = View {
+        name: "fresh".to_owned(),
+        entity: "key".to_owned(),
+        ttl_us: None,
+        features: vec![feature],
+        aggregate: None,
+        staleness: None,
+    };
+    Catalog {
+        entities: vec![entity],
+        views: vec![view],
+        services: Vec::new(),
+    }
+}
+
+/// As of a watermark, with the events up to it: a key a microsecond.
+fn fresh_snapshot(store: &Store, watermark: i64) -> Digest {
+    let draft = store.root().join("fresh");
+    let schema = SnapshotSchema {
+        view: "fresh".to_owned(),
+        key: vec![KeyColumn::new("key", KeyType::I64)],
+        features: vec![FeatureColumn::new("feature", ColumnType::I64)],
+        ttl: None,
+    };
+    let mut writer = SnapshotWriter::create(&draft, WriteOptions::new(schema, EventTime(watermark))).unwrap();
+    for time in 0..=watermark {
+        let key = EntityKey::new(&[KeyPart::I64(time)]).unwrap();
+        writer
+            .push(key.as_ref(), EventTime(time), None, &[Value::I64(time)])
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    let digest = Digest::of(&fs::read(&draft).unwrap());
+    fs::rename(draft, store.snapshot_path(&digest)).unwrap();
+    digest
+}
+
+/// Pushes the event of each of these times to the generation that is served then.
+fn push(generations: &Generations, times: std::ops::Range<i64>) {
+    for time in times {
+        let generation = generations.current.load_full();
+        let overlay = generation.fresh("fresh").unwrap();
+        let mut events = Events::new(&overlay.schema, &["key", "feature"]).unwrap();
+        events
+            .push(EventTime(time), None, &[Value::I64(time), Value::I64(time)])
+            .unwrap();
+        let pushed = generations.fresh().push(overlay, &events, EventTime(time)).unwrap();
+        assert_eq!(pushed.taken + pushed.covered, 1);
+        // Whatever is served now has it: who pushed sees it.
+        assert!(knows(&generations.current.load(), time), "event {time}");
+    }
+}
+
+/// Whether a generation has the event of this time, in its snapshot or beside it; never in both.
+fn knows(generation: &Generation, time: i64) -> bool {
+    let key = EntityKey::new(&[KeyPart::I64(time)]).unwrap();
+    let served = &generation.snapshots["fresh"];
+    let is_in_snapshot = served.snapshot.get(key.as_ref()).is_some();
+    let entry = served.fresh.as_ref().unwrap().get(key.as_ref());
+    assert!(!(is_in_snapshot && entry.is_some()), "event {time} is there twice");
+    is_in_snapshot || entry.is_some_and(|entry| entry.events == 1)
+}
 
 struct Model {
     directory: tempfile::TempDir,
@@ -52,12 +137,18 @@ impl Model {
                 watermark_us: 0,
                 row_count: 0,
             };
+            let fresh = SnapshotEntry {
+                watermark_us: FRESH_WATERMARK * generation as i64,
+                row_count: FRESH_WATERMARK as u64 * generation + 1,
+                digest: fresh_snapshot(&store, FRESH_WATERMARK * generation as i64),
+                ..entry
+            };
             let manifest = Manifest {
                 format: MANIFEST_FORMAT,
                 generation,
-                catalog: Catalog::default(),
+                catalog: catalog(),
                 modules: BTreeMap::new(),
-                snapshots: BTreeMap::from([("view".to_owned(), entry)]),
+                snapshots: BTreeMap::from([("view".to_owned(), entry), ("fresh".to_owned(), fresh)]),
             };
             fs::write(store.manifest_path(generation), manifest.encode().unwrap()).unwrap();
         }
@@ -85,6 +176,7 @@ impl Model {
             max_failures: 1,
             metrics: Arc::new(Registry::new()),
             audit: Arc::new(Audit::new(0)),
+            fresh: Arc::new(Fresh::open(FreshOptions::default(), CallLimits::SERVING).unwrap()),
         };
         let store = Store::new(self.directory.path());
         let generations = Arc::new(Generations::open(self.runtime.clone(), store, options, Ok(1)).unwrap());
@@ -100,7 +192,11 @@ impl Model {
             let (model, scenario) = (Arc::clone(&model), Arc::clone(&scenario));
             move || scenario(&model)
         };
-        let config = shuttle::Config::default;
+        let config = || {
+            let mut config = shuttle::Config::default();
+            config.stack_size = STACK_BYTES;
+            config
+        };
         shuttle::Runner::new(RandomScheduler::new(RANDOM), config()).run(run());
         shuttle::Runner::new(PctScheduler::new(3, PCT), config()).run(run());
     }
@@ -277,5 +373,36 @@ fn a_failing_generation_is_left_once() {
         ];
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         settles(&generations);
+    });
+}
+
+/// Events that are pushed while generations are loaded, switched to and left are in each that is served, once.
+#[test]
+fn no_event_is_lost_or_there_twice_whoever_switches() {
+    Model::new().check(|model| {
+        let generations = model.open();
+        push(&generations, 8..22);
+        model.set_current(2);
+        generations.refresh().unwrap();
+        model.set_current(3);
+        let threads = [
+            spawn(&generations, |generations| push(generations, 22..25)),
+            spawn(&generations, |generations| push(generations, 25..33)),
+            spawn(&generations, |generations| {
+                _ = generations.refresh();
+                _ = generations.rollback();
+            }),
+            spawn(&generations, |generations| generations.forget_some()),
+            requests(&generations),
+        ];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        generations.forget_some();
+        let current = generations.current.load_full();
+        assert!((8..33).all(|time| knows(&current, time)));
+        // The one before as well, which the next rollback serves.
+        if generations.rollback().is_ok() {
+            let current = generations.current.load_full();
+            assert!((11..33).all(|time| knows(&current, time)));
+        }
     });
 }
