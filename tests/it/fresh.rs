@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use unskew::metrics::FreshMetrics;
 use unskew::{FreshOptions, Host, HostOptions, PushError, Pushed, Refresh, Refusal, Session};
+use unskew_batch::{ArrivalOptions, BackfillOptions, replay_arrivals};
 use unskew_frame::Value;
 use unskew_snapshot::{EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, Status};
 use unskew_tests::hostile::{Function, Guest};
 use unskew_tests::{Fixture, chain, patient};
 
-use crate::log::{DAYS, ITEMS, Item, Log, Random, Row, START};
+use crate::log::{DAYS, ITEMS, Item, Log, Random, Row, START, spine_csv};
 
 /// How many events at least an entity has behind a read that is told that they are from its future.
 const PENDING: usize = 32;
@@ -622,4 +623,51 @@ fn what_is_full_says_so_until_there_is_a_newer_snapshot() {
     });
     assert!(is_forgotten, "{:?}", of_items(&host));
     assert_eq!(push(&host, 1, 10, world.now).expect("there is room again").taken, 10);
+}
+
+/// The whole of it, as `unskew replay` does it: a log that arrives event by event, with swaps, rollbacks and restarts between.
+#[test]
+fn a_log_is_served_as_it_arrived() {
+    for has_known_at in [false, true] {
+        let log = Log::generate(11, 700, has_known_at);
+        let fixture = log.fixture();
+        let start = START + 3 * MICROS_PER_DAY;
+        let spine = log.spine(12, 300, start, START + DAYS * MICROS_PER_DAY);
+        fs::write(fixture.path("spine.csv"), spine_csv(&spine)).expect("a file in the fixture");
+        let mut options = ArrivalOptions {
+            backfill: BackfillOptions {
+                service: "features".to_owned(),
+                spine: fixture.path("spine.csv"),
+                time_column: "time".to_owned(),
+                ..BackfillOptions::default()
+            },
+            snapshots_at: Some(EventTime(start)),
+            disturbances: 2,
+            seed: 13,
+            push_twice: false,
+        };
+        let replay = |options: &ArrivalOptions| {
+            let scratch = tempfile::tempdir().expect("a directory");
+            let Fixture {
+                project,
+                modules,
+                store,
+                ..
+            } = &fixture;
+            replay_arrivals(project, modules, store, scratch.path(), options, |_, _| {})
+                .unwrap_or_else(|error| panic!("{}", chain(&error)))
+        };
+        let found = replay(&options);
+        assert!(found.parity.is_exact(), "{:#?}", found.parity.named);
+        assert_eq!(found.parity.rows, 300);
+        assert_eq!((found.rollbacks, found.restarts), (2, 2));
+        assert!(found.swaps >= 2, "{found:?}");
+        assert!(found.events > 500, "{found:?}");
+        options.push_twice = true;
+        options.disturbances = 0;
+        assert!(
+            replay(&options).parity.mismatches > 0,
+            "an event that is pushed twice is found"
+        );
+    }
 }

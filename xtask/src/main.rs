@@ -1,4 +1,4 @@
-//! Repository tasks: `cargo xtask demo`, `test`, `bench`, `fuzz`, `ci` and `transforms`.
+//! Repository tasks: `cargo xtask demo`, `replay`, `test`, `bench`, `fuzz`, `ci` and `transforms`.
 
 mod bench;
 mod fuzz;
@@ -21,6 +21,12 @@ enum Task {
     /// Run the whole path on a real ad log: build, backfill, materialize, serve, compare bit for bit.
     Demo {
         /// Arguments of the demo: see `cargo xtask demo -- --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Replay real logs as they arrived, event by event, through pushes and evaluations, and compare with backfills bit for bit.
+    Replay {
+        /// Arguments of the replay: --rows N, --seed N, --disturbances N, --synthetic.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -52,6 +58,10 @@ const FUZZ_SECONDS: u32 = 60;
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo { arguments } => demo(&arguments),
+        Task::Replay { mut arguments } => {
+            arguments.push("--replay".to_owned());
+            demo(&arguments)
+        }
         Task::Test => test(),
         Task::Ci => ci(),
         Task::Bench(arguments) => bench::run(&arguments),

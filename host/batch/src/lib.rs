@@ -13,6 +13,7 @@
 
 mod aggregate;
 mod array;
+mod arrivals;
 mod asof;
 mod audit;
 mod backfill;
@@ -47,6 +48,7 @@ mod words;
 mod workers;
 
 pub use array::{CastError, array_to_column, column_to_array, status_to_array};
+pub use arrivals::{ArrivalError, ArrivalOptions, Arrivals, replay_arrivals};
 pub use audit::{
     AGE_BOUNDS_US, Ages, Audit, AuditError, AuditOptions, FeatureAudit, Label, LabelError, Origin, ParseLabelError,
     Sample, ViewAudit, audit,

@@ -1,6 +1,7 @@
 use std::fmt;
+use std::ops::Range;
 
-use unskew::{EvaluateError, MAX_CANDIDATES, RequestError, Service, Session};
+use unskew::{EvaluateError, Features, MAX_CANDIDATES, Request, RequestError, Service, Session};
 use unskew_frame::Value;
 use unskew_snapshot::EventTime;
 
@@ -53,6 +54,29 @@ impl Parity {
         self.values > 0 && self.mismatches == 0
     }
 
+    /// Compares all values of a request's rows.
+    pub(crate) fn compare_rows(
+        &mut self,
+        set: &TrainingSet,
+        rows: Range<usize>,
+        served: &Features<'_>,
+    ) -> Result<(), ReplayError> {
+        if !served
+            .names()
+            .eq(set.plan.features.iter().map(|feature| feature.name.as_str()))
+        {
+            return Err(other(&set.plan.service));
+        }
+        for (place, row) in rows.enumerate() {
+            for (feature, name) in served.names().enumerate() {
+                let computed = set.value(row, feature);
+                self.compare(row, set.spine.times[row], name, served.value(place, feature), computed);
+            }
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
     /// Compares one value.
     pub fn compare(
         &mut self,
@@ -103,20 +127,29 @@ pub fn replay(
     mut observe: impl FnMut(Moment),
 ) -> Result<Parity, ReplayError> {
     let mut parity = Parity::default();
-    let plan = service.plan();
-    let other = || ReplayError::OtherService {
-        service: plan.service.clone(),
-    };
-    if plan.request != set.plan.request || plan.candidate != set.plan.candidate {
-        return Err(other());
+    for rows in requests(service, set)? {
+        let request = request(service, set, rows.clone())?;
+        observe(Moment::Before);
+        let served = session.evaluate(&request)?;
+        observe(Moment::After { rows: rows.len() });
+        parity.compare_rows(set, rows, &served)?;
     }
-    let mut start = 0;
+    Ok(parity)
+}
+
+/// The rows of a training set that are one request, one after the other: consecutive ones of the same prediction time and request
+/// fields, where the service has candidates.
+pub(crate) fn requests(service: &Service, set: &TrainingSet) -> Result<Vec<Range<usize>>, ReplayError> {
+    let plan = service.plan();
+    if plan.request != set.plan.request || plan.candidate != set.plan.candidate {
+        return Err(other(service.name()));
+    }
+    let field = |slot: usize, row: usize| set.evaluation.columns[slot].value(row);
+    let (mut requests, mut start) = (Vec::new(), 0);
     while start < set.spine.rows() {
         let time = set.spine.times[start];
         let is_same = |row: usize| {
-            set.spine.times[row] == time
-                && (1..=plan.request.len())
-                    .all(|slot| set.evaluation.columns[slot].value(row) == set.evaluation.columns[slot].value(start))
+            set.spine.times[row] == time && (1..=plan.request.len()).all(|slot| field(slot, row) == field(slot, start))
         };
         let end = match plan.candidate.is_empty() {
             true => start + 1,
@@ -125,43 +158,36 @@ pub fn replay(
                 (start + 1..limit).find(|row| !is_same(*row)).unwrap_or(limit)
             }
         };
-        let mut request = service.request(time);
-        for (index, field) in plan.request.iter().enumerate() {
-            request.set(&field.name, set.evaluation.columns[index + 1].value(start))?;
-        }
-        if !plan.candidate.is_empty() {
-            let first = plan.request.len() + 1;
-            for row in start..end {
-                let values: Vec<Value<'_>> = (first..first + plan.candidate.len())
-                    .map(|slot| set.evaluation.columns[slot].value(row))
-                    .collect();
-                request.push_candidate(&values)?;
-            }
-        }
-        observe(Moment::Before);
-        let served = session.evaluate(&request)?;
-        observe(Moment::After { rows: end - start });
-        if !served
-            .names()
-            .eq(set.plan.features.iter().map(|feature| feature.name.as_str()))
-        {
-            return Err(other());
-        }
-        for row in start..end {
-            for (feature, name) in served.names().enumerate() {
-                parity.compare(
-                    row,
-                    time,
-                    name,
-                    served.value(row - start, feature),
-                    set.value(row, feature),
-                );
-            }
-            parity.rows += 1;
-        }
+        requests.push(start..end);
         start = end;
     }
-    Ok(parity)
+    Ok(requests)
+}
+
+/// The request of these rows.
+pub(crate) fn request(service: &Service, set: &TrainingSet, rows: Range<usize>) -> Result<Request, RequestError> {
+    let plan = service.plan();
+    let field = |slot: usize, row: usize| set.evaluation.columns[slot].value(row);
+    let mut request = service.request(set.spine.times[rows.start]);
+    for (index, defined) in plan.request.iter().enumerate() {
+        request.set(&defined.name, field(index + 1, rows.start))?;
+    }
+    if !plan.candidate.is_empty() {
+        let first = plan.request.len() + 1;
+        for row in rows {
+            let values: Vec<Value<'_>> = (first..first + plan.candidate.len())
+                .map(|slot| field(slot, row))
+                .collect();
+            request.push_candidate(&values)?;
+        }
+    }
+    Ok(request)
+}
+
+fn other(service: &str) -> ReplayError {
+    ReplayError::OtherService {
+        service: service.to_owned(),
+    }
 }
 
 /// Why a replay stopped.

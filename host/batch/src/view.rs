@@ -117,6 +117,11 @@ impl ViewTable {
         }
     }
 
+    /// How many of the columns are parts of the key.
+    pub fn key_columns(&self) -> usize {
+        self.key_columns
+    }
+
     /// The entity key of each row.
     pub fn keys(&self) -> Result<Vec<Option<EntityKey>>, BackfillError> {
         let columns: Vec<&Column> = self.table.columns()[..self.key_columns].iter().collect();

@@ -2,7 +2,7 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::failure::Failure;
-use crate::{audit, backfill, build, check, diff, init, materialize, prepare, publish, snapshot, verify};
+use crate::{audit, backfill, build, check, diff, init, materialize, prepare, publish, replay, snapshot, verify};
 
 /// Feature transforms that give the same bits in training and in serving.
 ///
@@ -37,6 +37,7 @@ enum Command {
     Materialize(materialize::Materialize),
     Publish(publish::Publish),
     Prepare(prepare::Prepare),
+    Replay(replay::Replay),
     Snapshot(snapshot::SnapshotArgs),
 }
 
@@ -54,6 +55,7 @@ impl Cli {
             Command::Materialize(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Prepare(command) => command.run(),
+            Command::Replay(command) => command.run(),
             Command::Snapshot(command) => command.run(),
         }
     }

@@ -20,6 +20,7 @@ mod output;
 mod prepare;
 mod project;
 mod publish;
+mod replay;
 mod snapshot;
 mod value;
 mod verify;

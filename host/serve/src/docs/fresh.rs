@@ -34,7 +34,7 @@
 //! features as it is to the files.
 //!
 //! The best known-at is the time of the push, written to the log that becomes the source: then training sees each event when
-//! serving did, and not when it happened.
+//! serving did, and not when it happened. `unskew replay` proves it on a log.
 //!
 //! A push counts an event each time. Whoever delivers twice counts twice, in aggregates; in views of features it changes nothing.
 //!
