@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 9] = [
-    "evaluate", "knobs", "request", "swap", "hostile", "lookup", "layouts", "write", "backfill",
+const BENCHES: [&str; 10] = [
+    "evaluate", "knobs", "request", "fresh", "swap", "hostile", "lookup", "layouts", "write", "backfill",
 ];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
@@ -16,7 +16,7 @@ const BACKFILL: &str = "backfill";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, knobs, request, swap, hostile, lookup, layouts, write, backfill or compare; all but compare, which builds
+    /// evaluate, knobs, request, fresh, swap, hostile, lookup, layouts, write, backfill or compare; all but compare, which builds
     /// RocksDB, if none is named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
@@ -45,7 +45,7 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
         return run_evaluate(name, arguments);
     }
     let package = match name {
-        "request" | "swap" | "hostile" => "unskew-benches",
+        "request" | "fresh" | "swap" | "hostile" => "unskew-benches",
         _ => "unskew-snapshot-benches",
     };
     if package == "unskew-benches" {

@@ -63,7 +63,7 @@
 //! | memory | the event, and a row or state for each entity of each generation: [`FreshOptions::max_view_bytes`] |
 //!
 //! Readers take no lock and allocate nothing. Pushes to one view wait for each other, so push many events at once where there are
-//! many, from a thread of its own.
+//! many, from a thread of its own. `cargo xtask bench fresh` measures it.
 //!
 //! [`FreshOptions::max_view_bytes`]: crate::FreshOptions::max_view_bytes
 //!
