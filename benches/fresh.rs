@@ -129,7 +129,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn host_options() -> HostOptions {
     HostOptions {
         fresh: FreshOptions {
-            max_view_bytes: 2 << 30,
+            max_view_bytes: 512 << 20,
             ..FreshOptions::default()
         },
         ..patient()

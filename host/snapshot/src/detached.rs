@@ -2,7 +2,7 @@ use unskew_frame::Value;
 
 use crate::row::Row;
 use crate::row_layout::put_event_time_us;
-use crate::{EntityKey, EventTime, KeyRef, MAX_VALUE_BYTES, Snapshot};
+use crate::{EventTime, KeyRef, MAX_VALUE_BYTES, Snapshot};
 
 /// A row of a snapshot's schema that is not in the snapshot, because it is newer. It has the layout of the snapshot's rows, so
 /// whatever reads those reads it.
@@ -33,11 +33,12 @@ use crate::{EntityKey, EventTime, KeyRef, MAX_VALUE_BYTES, Snapshot};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetachedRow {
-    /// Beside the row, whose place for keys is as wide as the snapshot's keys need.
-    key: EntityKey,
-    /// Aligned like the rows of a snapshot.
+    /// The row, aligned like those of a snapshot; its heap; its key, for the row's own place for keys is only as wide as the
+    /// snapshot's need. All in one piece, so that a reader waits for memory once.
     words: Box<[u64]>,
-    heap: Box<[u8]>,
+    /// Where the heap and the key end, in bytes; the key begins where the heap ends.
+    heap_end: usize,
+    key_end: usize,
 }
 
 impl DetachedRow {
@@ -63,40 +64,52 @@ impl DetachedRow {
         put_event_time_us(row, event_time.as_micros());
         let mut features = values.iter().enumerate();
         let is_written = features.all(|(feature, value)| layout.put_value(row, &mut heap, feature, value));
+        let heap_end = layout.row_bytes() + heap.len();
+        let key_end = heap_end + key.as_bytes().len();
+        words.resize(key_end.div_ceil(8), 0);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        bytes[layout.row_bytes()..heap_end].copy_from_slice(&heap);
+        bytes[heap_end..key_end].copy_from_slice(key.as_bytes());
         is_written.then(|| Self {
-            key: key.to_entity_key(),
             words: words.into(),
-            heap: heap.into(),
+            heap_end,
+            key_end,
         })
     }
 
     /// The row, to be read. It is of the schema of `snapshot`, which it was made for.
     ///
     /// # Panics
-    /// The rows of `snapshot` are of another width: it is another one.
+    /// The rows of `snapshot` are wider: it is another one.
     #[inline]
     pub fn row<'a>(&'a self, snapshot: &'a Snapshot) -> Row<'a> {
-        let bytes: &[u8] = bytemuck::cast_slice(&self.words);
         let row_bytes = snapshot.layout.row_bytes();
+        let row = self.bytes_to(self.heap_end).get(..row_bytes).unwrap_or_default();
         assert!(
-            bytes.len() == row_bytes,
-            "a row of {} bytes for {row_bytes}",
-            bytes.len()
+            row.len() == row_bytes,
+            "a row of another snapshot, narrower than {row_bytes} bytes"
         );
-        Row::detached(snapshot, bytes, self)
+        Row::detached(snapshot, row, self)
+    }
+
+    /// What is behind a row of so many bytes.
+    #[inline]
+    pub(crate) fn heap(&self, row_bytes: usize) -> &[u8] {
+        self.bytes_to(self.heap_end).get(row_bytes..).unwrap_or_default()
     }
 
     pub(crate) fn key(&self) -> KeyRef<'_> {
-        self.key.as_ref()
+        KeyRef::from_verified(&self.bytes_to(self.key_end)[self.heap_end..])
     }
 
-    pub(crate) fn heap(&self) -> &[u8] {
-        &self.heap
+    #[inline]
+    fn bytes_to(&self, end: usize) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..end]
     }
 
     /// The memory that it takes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.key.as_bytes().len() + size_of_val(&*self.words) + self.heap.len()
+        size_of::<Self>() + size_of_val(&*self.words)
     }
 }
 

@@ -192,7 +192,7 @@ impl<'a> Row<'a> {
     fn heap(&self) -> &'a [u8] {
         match self.outside {
             None => self.snapshot.heap(),
-            Some(outside) => outside.heap(),
+            Some(outside) => outside.heap(self.bytes.len()),
         }
     }
 }

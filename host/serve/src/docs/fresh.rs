@@ -56,7 +56,7 @@
 //! | | |
 //! |---|---|
 //! | a read, nothing was pushed to the view | a load |
-//! | a read of a key without fresh events | its hash, and a word of a filter: 512 KiB a view with the default limit |
+//! | a read of a key without fresh events | its hash, and a word of a filter: 256 KiB a view with the default limit |
 //! | a read of a key with fresh events | a bucket of a hash table; then what any row costs |
 //! | a read before the newest event of its key | for an aggregate, folding the events of the key that it does see, at most 64 |
 //! | a push | a call of the module for all entities together, and their entries; twice with a generation kept for a rollback |

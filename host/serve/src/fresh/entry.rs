@@ -38,7 +38,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub from: EventTime,
-    pub row: Arc<DetachedRow>,
+    pub row: DetachedRow,
     /// The event that the row is; none of an aggregate.
     version: Option<Arc<Event>>,
 }
@@ -161,7 +161,7 @@ impl Step {
     pub fn of_state(from: EventTime, row: DetachedRow) -> Self {
         Self {
             from,
-            row: Arc::new(row),
+            row,
             version: None,
         }
     }
@@ -213,7 +213,7 @@ pub(super) fn add_version(
     }
     let step = Step {
         from,
-        row: Arc::new(row()?),
+        row: row()?,
         version: Some(Arc::clone(event)),
     };
     steps.splice(place..place + beaten, [step]);

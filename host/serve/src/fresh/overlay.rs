@@ -11,9 +11,9 @@ use crate::module::Module;
 /// The buckets of a new table, and how many times as many the next has.
 const FIRST_BUCKETS: usize = 1 << 10;
 const GROWTH: usize = 4;
-/// The bytes of a filter, at least and at most, and for how many bytes of fresh events it has one: about a byte an entity.
+/// The bytes of a filter, at least and at most, and for how many bytes of fresh events it has one: about half a byte to a byte an entity.
 const FILTER_BYTES: [usize; 2] = [4 << 10, 1 << 20];
-const BYTES_PER_FILTER_BYTE: usize = 512;
+const BYTES_PER_FILTER_BYTE: usize = 1 << 10;
 
 /// What is fresher than a view's snapshot in one generation. One thread at a time writes, any number read and wait for nothing:
 /// a request that finds it empty pays a load, and one whose key has no entry a bit of a filter.
@@ -46,7 +46,18 @@ pub(crate) struct Table {
     buckets: Box<[ArcSwapOption<Bucket>]>,
 }
 
-type Bucket = Vec<Arc<Entry>>;
+/// The entries of the hashes of one place: mostly one, which is next to where the place points to.
+#[derive(Clone, Debug)]
+struct Bucket {
+    first: Arc<Entry>,
+    rest: Vec<Arc<Entry>>,
+}
+
+impl Bucket {
+    fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+}
 
 /// What was replaced, for the writer to keep until no reader has it: a request frees nothing.
 #[derive(Debug, Default)]
@@ -162,7 +173,7 @@ impl Table {
         let grown = Self::new(GROWTH * self.buckets.len());
         for bucket in self.buckets.iter().filter_map(ArcSwapOption::load_full) {
             bucket
-                .iter()
+                .entries()
                 .for_each(|entry| _ = grown.put(Arc::clone(entry), retired));
         }
         grown
@@ -171,7 +182,7 @@ impl Table {
     /// The entry of a key and its hash.
     pub fn get(&self, hash: u64, key: KeyRef<'_>) -> Option<Arc<Entry>> {
         let bucket = self.bucket(hash).load();
-        let entry = bucket.as_ref()?.iter().find(|entry| is_of(entry, hash, key));
+        let entry = bucket.as_ref()?.entries().find(|entry| is_of(entry, hash, key));
         entry.cloned()
     }
 
@@ -179,14 +190,22 @@ impl Table {
     fn put(&self, entry: Arc<Entry>, retired: &mut Retired) -> bool {
         let hash = entry.hash;
         let place = self.bucket(hash);
-        let mut bucket = place.load().as_deref().cloned().unwrap_or_default();
-        let known = bucket.iter().position(|other| is_of(other, hash, entry.key.as_ref()));
-        match known {
-            Some(known) => retired.entries.push(std::mem::replace(&mut bucket[known], entry)),
-            None => bucket.push(entry),
+        let key = entry.key.as_ref();
+        let is_same = |other: &&mut Arc<Entry>| is_of(other, hash, key);
+        let Some(mut bucket) = place.load().as_deref().cloned() else {
+            let rest = Vec::new();
+            place.store(Some(Arc::new(Bucket { first: entry, rest })));
+            return true;
+        };
+        let known = std::iter::once(&mut bucket.first).chain(&mut bucket.rest).find(is_same);
+        let replaced = known.map(|known| std::mem::replace(known, Arc::clone(&entry)));
+        let is_new = replaced.is_none();
+        if is_new {
+            bucket.rest.push(entry);
         }
+        retired.entries.extend(replaced);
         retired.buckets.extend(place.swap(Some(Arc::new(bucket))));
-        known.is_none()
+        is_new
     }
 
     #[inline]

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use unskew_frame::{ColumnType, Value};
 
 use super::*;
-use crate::{FeatureColumn, KeyColumn, KeyPart, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions};
+use crate::{EntityKey, FeatureColumn, KeyColumn, KeyPart, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions};
 
 /// A snapshot with a row of each of these keys, whose features are of every type.
 fn snapshot(keys: &[EntityKey], values: &[Value<'_>]) -> Snapshot {
