@@ -171,6 +171,11 @@ fn crates_stand_on_those_below_them() {
         ],
     );
 
+    assert_without(
+        "unskew-batch",
+        &["object_store", "tokio", "hyper", "ureq", "rustls", "ring"],
+    );
+
     // Each may stand on those before it.
     let layers = [
         "unskew-frame",
@@ -178,6 +183,7 @@ fn crates_stand_on_those_below_them() {
         "unskew",
         "unskew-registry",
         "unskew-batch",
+        "unskew-objects",
         "unskew-cli",
     ];
     for (index, package) in layers.iter().enumerate() {

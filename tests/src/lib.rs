@@ -1,5 +1,6 @@
 //! Fixtures shared by the integration tests: the repository's transforms as components, and stores made of them.
 
+pub mod bucket;
 pub mod hostile;
 mod python;
 pub mod stamped;

@@ -37,7 +37,7 @@ pub const SEMANTICS_VERSION: u32 = 1;
 pub struct BackfillOptions {
     /// The service whose features are computed.
     pub service: String,
-    /// The file of rows to compute them for.
+    /// The rows to compute them for: a file, a directory or a URL.
     pub spine: PathBuf,
     /// The spine's column of the prediction time.
     pub time_column: String,
@@ -58,6 +58,8 @@ pub struct BackfillOptions {
     /// The most rows for which a component may fail; with one more the backfill does. See [`Quarantined`]. [`compute`] has no
     /// place to name them: there it is best 0.
     pub max_quarantined: u64,
+    /// The generation of a store that the modules are of, to be told in the manifest.
+    pub generation: Option<u64>,
     /// What it may use.
     pub resources: Resources,
 }
@@ -72,7 +74,8 @@ pub struct Resources {
     pub memory_bytes: u64,
     /// The threads.
     pub threads: usize,
-    /// Where files go that hold what memory does not; the directory of the output, if none is given.
+    /// Where files go that hold what memory does not; the directory of the output, if none is given, or the current one if the
+    /// output is an object.
     pub spill_dir: Option<PathBuf>,
     /// How long it works before it saves what it does, to be resumed: what is done in less is done again as quickly.
     pub save_after: Duration,
@@ -189,7 +192,8 @@ pub struct Backfilled {
 /// The columns of the spine come first, by their own names, then the features by theirs. Spine and sources are read in
 /// pieces, on all cores, within [`Resources::memory_bytes`]; what does not fit is kept in files. Whatever becomes of the
 /// process, what it has saved lies in `<path>.unfinished`, and [`BackfillOptions::resume`] goes on with it: the result is
-/// the same to the byte.
+/// the same to the byte. Of an output that is an object, that directory is in [`Resources::spill_dir`], or the
+/// current one, and holds the whole output, before it is written there at once.
 ///
 /// # Errors
 /// See [`BackfillError`]. Nothing is left that was not there before, unless [`BackfillError::is_resumable`].
@@ -200,6 +204,7 @@ pub fn backfill(
     path: &Path,
     progress: impl Fn(Progress<'_>) + Sync,
 ) -> Result<Backfilled, BackfillError> {
+    let storage = project.storage();
     let mut engine = Engine::open(project, modules, &descriptors(modules), options, &progress)?;
     let layout = Layout::new(&engine);
     let job = Job::of(&engine, project);
@@ -208,20 +213,21 @@ pub fn backfill(
         (false, true) => Begin::Anew,
         (false, false) => Begin::Fresh,
     };
-    let is_resumed = options.resume && Unfinished::is_at(path);
+    let spill_dir = options.resources.spill_dir.as_deref();
+    let is_resumed = options.resume && Unfinished::is_at(path, spill_dir);
     if options.resume
         && !is_resumed
-        && let Some(manifest) = is_done(path, &job)
+        && let Some(manifest) = is_done(storage, path, &job)
     {
-        Unfinished::remove_remains(path);
+        Unfinished::remove_remains(path, spill_dir);
         return Ok(Finished { manifest }.backfilled(path, engine));
     }
     if !is_resumed {
-        check_free(path, options.output)?;
+        check_free(storage, path, options.output)?;
     }
-    let unfinished = Unfinished::open(path, options.resources.spill_dir.as_deref(), &job, begin)?;
+    let unfinished = Unfinished::open(path, spill_dir, &job, begin)?;
     if let Some(manifest) = unfinished.manifest() {
-        let finished = finish(unfinished, path, manifest)?;
+        let finished = finish(storage, unfinished, path, manifest)?;
         return Ok(finished.backfilled(path, engine));
     }
     engine.unfinished = Some(unfinished);
@@ -234,7 +240,7 @@ pub fn backfill(
         unfinished.set_manifest(&manifest)?;
         Ok(manifest)
     }) {
-        Ok(manifest) => Ok(finish(unfinished, path, manifest)?.backfilled(path, engine)),
+        Ok(manifest) => Ok(finish(storage, unfinished, path, manifest)?.backfilled(path, engine)),
         Err(error) => {
             if !error.is_resumable() {
                 unfinished.remove();
@@ -414,6 +420,8 @@ fn manifest(
     BackfillManifest {
         semantics: SEMANTICS_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        toolchain: env!("UNSKEW_TOOLCHAIN").to_owned(),
+        generation: engine.options.generation,
         service: engine.plan.service.clone(),
         job: job.digest(),
         freeze_at_us: engine.options.freeze_at.map(|time| time.0),

@@ -91,12 +91,12 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, BackfillError> {
         let plan = Plan::resolve(project.catalog(), &options.service, descriptors)?;
         let budget = Budget::new(options.resources.memory_bytes, options.resources.threads);
-        let spine = SpineRows::open(options, &plan, budget.piece_bytes)?;
+        let spine = SpineRows::open(project.storage(), options, &plan, budget.piece_bytes)?;
         let histories = plan
             .views
             .iter()
             .enumerate()
-            .map(|(view, step)| History::open(project, descriptors, view, step))
+            .map(|(view, step)| History::open(project, descriptors, view, step, budget.piece_bytes))
             .collect::<Result<Vec<_>, _>>()?;
         for history in &histories {
             history.check_zone(spine.scan(), options)?;

@@ -2,14 +2,13 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use unskew::Digest;
-
 use crate::backfill::{BackfillError, Backfilled};
 use crate::engine::Engine;
 use crate::job::Job;
 use crate::manifest::{BackfillManifest, manifest_path};
 use crate::output::{OutputFile, OutputOptions, WriteError, commit};
 use crate::quarantine::{Quarantined, quarantine_path};
+use crate::storage::Storage;
 use crate::unfinished::Unfinished;
 
 /// The training set before it has its name.
@@ -42,6 +41,7 @@ impl Finished {
 /// Gives a training set that is whole its name, and its manifest and the file of quarantined rows theirs. It may be called
 /// again after any step of it, by another process: what has its name already is left alone.
 pub(crate) fn finish(
+    storage: &Storage,
     unfinished: Unfinished,
     path: &Path,
     manifest: BackfillManifest,
@@ -51,29 +51,37 @@ pub(crate) fn finish(
         let options = OutputOptions {
             overwrite: unfinished.may_overwrite()?,
         };
-        commit(&output, path, options)?;
+        commit(storage, &output, path, options)?;
     }
     let replace = OutputOptions { overwrite: true };
     let quarantine = unfinished.file(QUARANTINE);
     match manifest.quarantined > 0 {
-        true if quarantine.exists() => commit(&quarantine, &quarantine_path(path), replace)?,
+        true if quarantine.exists() => commit(storage, &quarantine, &quarantine_path(path), replace)?,
         true => {}
         // Of a training set that was here before.
-        false => drop(fs::remove_file(quarantine_path(path))),
+        false => remove(storage, &quarantine_path(path)),
     }
     let kept = unfinished.manifest_file();
     if kept.exists() {
-        commit(&kept, &manifest_path(path), replace)?;
+        commit(storage, &kept, &manifest_path(path), replace)?;
     }
     unfinished.remove();
     Ok(Finished { manifest })
 }
 
+/// Removes what is at `path`, if it is there and may be removed.
+fn remove(storage: &Storage, path: &Path) {
+    match storage.at(path) {
+        Ok(Some(at)) => drop(at.objects.remove(at.url)),
+        _ => drop(fs::remove_file(path)),
+    }
+}
+
 /// The manifest of the training set at `path`, if it is what this job makes, as it made it.
-pub(crate) fn is_done(path: &Path, job: &Job) -> Option<BackfillManifest> {
-    let manifest = BackfillManifest::read(&manifest_path(path)).ok()?;
-    let digest = || Digest::of_reader(File::open(path).ok()?).ok();
-    (manifest.job == job.digest() && digest() == Some(manifest.output)).then_some(manifest)
+pub(crate) fn is_done(storage: &Storage, path: &Path, job: &Job) -> Option<BackfillManifest> {
+    let manifest = BackfillManifest::read_from(storage, &manifest_path(path)).ok()?;
+    let is_it = || matches!(storage.digest(path), Ok((_, digest)) if digest == manifest.output);
+    (manifest.job == job.digest() && is_it()).then_some(manifest)
 }
 
 /// Writes the rows for which a component failed, one a line.

@@ -8,6 +8,7 @@ use unskew::{Digest, Plan};
 use crate::backfill::{BackfillOptions, SEMANTICS_VERSION};
 use crate::engine::Engine;
 use crate::project::Project;
+use crate::storage::Object;
 
 /// What a backfill computes, of what, and by what: all that its result depends on, so that one is only resumed where the rest
 /// would be of a piece with what is there.
@@ -32,6 +33,9 @@ pub(crate) struct InputStamp {
     pub bytes: u64,
     /// When it was written last, as far as that is known: nanoseconds since 1970.
     pub modified_ns: Option<u64>,
+    /// What changes with the bytes of an object.
+    #[serde(default)]
+    pub tag: Option<String>,
 }
 
 impl InputStamp {
@@ -42,6 +46,16 @@ impl InputStamp {
             path: path.to_owned(),
             bytes,
             modified_ns: since.and_then(|since| u64::try_from(since.as_nanos()).ok()),
+            tag: None,
+        }
+    }
+
+    pub fn of_object(object: &Object) -> Self {
+        Self {
+            path: PathBuf::from(&object.url),
+            bytes: object.bytes,
+            modified_ns: None,
+            tag: object.tag.clone(),
         }
     }
 }
@@ -125,6 +139,8 @@ fn question(options: &BackfillOptions) -> BTreeMap<String, String> {
         freeze_at,
         lag_us,
         statuses,
+        // The modules are compared by their digests.
+        generation: _,
         // How it is done, not what.
         output: _,
         resources: _,

@@ -2,8 +2,8 @@
 //!
 //! - [`Project`]: what `unskew.toml` defines: entities, sources, views and services; [`sketch()`] writes one to start from,
 //!   by a [`Survey`] of each file
-//! - [`Table`]: the rows of a source, [`TableChunks`]: the same some at a time; [`Spine`]: the rows to compute features for;
-//!   [`ReadError`] says what is wrong with a file
+//! - [`Storage`]: where sources and spines are and outputs go: files, and [`Objects`] that have URLs
+//! - [`Table`]: the rows of a source, [`TableChunks`]: the same some at a time; [`ReadError`] says what is wrong with a file
 //! - [`backfill`]: the features of a spine as a Parquet file; [`compute`]: the same in memory
 //! - [`BackfillManifest`]: what a training set was made of, to verify it and to say what moved
 //! - [`EventIndex`]: the events that an aggregate may see at a time
@@ -38,6 +38,7 @@ mod reader;
 mod row_group;
 mod sketch;
 mod spine;
+mod storage;
 mod survey;
 mod table;
 mod training_set;
@@ -73,7 +74,8 @@ pub use publish::{PublishError, publish};
 pub use quarantine::{Quarantined, quarantine_path};
 pub use reader::{ChunkOptions, Filter, InputFile, MAX_TABLE_ROWS, ParseFilterError, Place, Pruning, ReadError};
 pub use sketch::{Sketch, SketchInput, SketchedSource, sketch};
-pub use spine::{Spine, SpineOptions};
+pub use spine::Spine;
+pub use storage::{Object, Objects, Storage, url_of};
 pub use survey::{Survey, SurveyedColumn};
 pub use table::{ColumnRequest, Table, TableChunk, TableChunks, TableSource};
 pub use training_set::TrainingSet;

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unskew::Digest;
 use unskew_snapshot::Status;
+
+use crate::storage::Storage;
 
 /// What a training set was made of: written beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub struct BackfillManifest {
     /// The version of unskew that made it.
     #[serde(default)]
     pub version: String,
+    /// The compiler that made unskew.
+    #[serde(default)]
+    pub toolchain: String,
     /// Of the question, the definitions, the modules and the inputs as they were before they were read: two training sets of
     /// one job are the same bytes.
     #[serde(default = "no_digest")]
@@ -41,6 +45,9 @@ pub struct BackfillManifest {
     pub inputs: Vec<InputEntry>,
     /// The modules by name.
     pub modules: BTreeMap<String, Digest>,
+    /// The generation of a store that the modules are of, if they are of one.
+    #[serde(default)]
+    pub generation: Option<u64>,
     /// Per view, the rows chosen by row bytes alone.
     pub ties: BTreeMap<String, u64>,
     /// What became of the rows of each view.
@@ -137,7 +144,15 @@ impl BackfillManifest {
     /// # Errors
     /// The file is missing or is no manifest.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        let text = fs::read(path).map_err(|source| ManifestError::Read {
+        Self::read_from(&Storage::default(), path)
+    }
+
+    /// The same of one that may be in a storage.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_from(storage: &Storage, path: &Path) -> Result<Self, ManifestError> {
+        let text = storage.read_all(path).map_err(|source| ManifestError::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -149,14 +164,14 @@ impl BackfillManifest {
 
     /// Compares the training set at `output` and all inputs with what the manifest says. Reads all of them. Gives those that
     /// are not what they were, none if all are.
-    pub fn verify(&self, output: &Path) -> Vec<Stale> {
+    pub fn verify(&self, storage: &Storage, output: &Path) -> Vec<Stale> {
         let inputs = self
             .inputs
             .iter()
             .map(|input| (input.path.as_path(), Some(input.bytes), input.digest));
         let all = std::iter::once((output, None, self.output)).chain(inputs);
         all.filter_map(|(path, bytes, digest)| {
-            let reason = match check(path, bytes, digest) {
+            let reason = match check(storage, path, bytes, digest) {
                 Ok(()) => return None,
                 Err(reason) => reason,
             };
@@ -200,6 +215,13 @@ impl BackfillManifest {
             "semantics",
             self.semantics.to_string(),
             other.semantics.to_string(),
+        );
+        push(Moved::Code, "version", self.version.clone(), other.version.clone());
+        push(
+            Moved::Code,
+            "toolchain",
+            self.toolchain.clone(),
+            other.toolchain.clone(),
         );
         push(Moved::Code, "engine", self.engine.to_string(), other.engine.to_string());
         for name in self
@@ -322,12 +344,8 @@ pub enum ManifestError {
     },
 }
 
-fn check(path: &Path, bytes: Option<u64>, digest: Digest) -> Result<(), String> {
-    let read = || -> io::Result<(u64, Digest)> {
-        let file = File::open(path)?;
-        Ok((file.metadata()?.len(), Digest::of_reader(file)?))
-    };
-    match read() {
+fn check(storage: &Storage, path: &Path, bytes: Option<u64>, digest: Digest) -> Result<(), String> {
+    match storage.digest(path) {
         Err(error) => Err(format!("cannot be read: {error}")),
         Ok((len, _)) if bytes.is_some_and(|bytes| bytes != len) => {
             Err(format!("has {len} bytes, not {}", bytes.unwrap_or_default()))

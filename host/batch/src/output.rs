@@ -16,6 +16,7 @@ use unskew::Digest;
 
 use crate::hashing::HashingWriter;
 use crate::row_group::{RowGroup, RowGroupEncoder};
+use crate::storage::Storage;
 
 const ZSTD_LEVEL: i32 = 3;
 /// What files say wrote them. Without a version: the same rows are the same bytes.
@@ -128,18 +129,42 @@ fn properties(schema: &Schema) -> parquet::errors::Result<WriterProperties> {
     Ok(properties.build())
 }
 
-/// Refuses a file that is there and is not to be replaced.
-pub(crate) fn check_free(path: &Path, options: OutputOptions) -> Result<(), WriteError> {
-    match !options.overwrite && path.symlink_metadata().is_ok() {
+/// Refuses a file or an object that is there and is not to be replaced.
+pub(crate) fn check_free(storage: &Storage, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
+    match !options.overwrite && storage.exists(path).map_err(|source| io_error(path, source))? {
         true => Err(WriteError::Exists { path: path.to_owned() }),
         false => Ok(()),
     }
 }
 
-/// Gives a file that is whole, and on disk, its name, and makes that last.
-pub(crate) fn commit(temporary: &Path, path: &Path, options: OutputOptions) -> Result<(), WriteError> {
-    rename(temporary, path, options)?;
-    sync_directory(directory_of(path)).map_err(|source| io_error(path, source))
+/// Gives a file that is whole, and on disk, its name, and makes that last; or writes it as an object, and removes it.
+pub(crate) fn commit(
+    storage: &Storage,
+    temporary: &Path,
+    path: &Path,
+    options: OutputOptions,
+) -> Result<(), WriteError> {
+    let failed = |source| io_error(path, source);
+    let Some(at) = storage.at(path).map_err(failed)? else {
+        rename(temporary, path, options)?;
+        return sync_directory(directory_of(path)).map_err(failed);
+    };
+    let mut file = File::open(temporary).map_err(failed)?;
+    match at.objects.write(at.url, &mut file, options.overwrite) {
+        // Of a process that was ended before it removed the file, or whose request was answered and tried again.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_written(storage, temporary, path) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(WriteError::Exists { path: path.to_owned() });
+        }
+        written => written.map_err(failed)?,
+    }
+    std::fs::remove_file(temporary).map_err(failed)
+}
+
+/// Whether an object has the bytes of a file.
+fn is_written(storage: &Storage, file: &Path, object: &Path) -> bool {
+    let digest = |path: &Path| storage.digest(path).ok();
+    digest(file).is_some_and(|file| digest(object) == Some(file))
 }
 
 /// Has the names in a directory on disk.

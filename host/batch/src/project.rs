@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use unskew::catalog::Catalog;
 use unskew_frame::ColumnType;
 
+use crate::storage::Storage;
 use crate::table::{ColumnRequest, TableSource};
 
 mod check;
@@ -23,6 +24,7 @@ pub struct Project {
     catalog: Catalog,
     sources: Vec<Source>,
     views: Vec<ViewSource>,
+    storage: Storage,
 }
 
 /// A table of feature rows or an event log.
@@ -30,7 +32,7 @@ pub struct Project {
 pub struct Source {
     /// Unique among sources.
     pub name: String,
-    /// The file or directory; what the project file gives is relative to its directory.
+    /// The file or directory, or its URL; a path in the project file is relative to its directory.
     pub path: PathBuf,
     /// The column of the event time.
     pub event_time: String,
@@ -87,6 +89,16 @@ impl Project {
         raw::parse(text)
             .and_then(|raw| check::check(raw, path, text))
             .map_err(|wrong| wrong.in_file(path, text))
+    }
+
+    /// The same project, whose sources, spines and outputs may be in a storage.
+    pub fn with_storage(self, storage: Storage) -> Self {
+        Self { storage, ..self }
+    }
+
+    /// Where its sources, its spines and its outputs are.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The project file.

@@ -8,6 +8,7 @@ use unskew::Digest;
 use unskew_frame::{Column, ColumnType};
 
 use self::carry::CarriedArrays;
+use crate::storage::Storage;
 
 mod bounded;
 mod carry;
@@ -15,6 +16,7 @@ mod chunks;
 mod comma;
 mod error;
 mod filter;
+mod input;
 mod json;
 mod listing;
 mod parquet_file;
@@ -25,6 +27,7 @@ pub use chunks::ChunkOptions;
 pub(crate) use chunks::Chunks;
 pub use error::{Place, ReadError};
 pub use filter::{Filter, ParseFilterError};
+pub(crate) use input::Input;
 pub(crate) use listing::{Listing, Partition, SourceFile};
 pub(crate) use parquet_file::guard;
 pub use scan::Pruning;
@@ -86,13 +89,13 @@ pub(crate) struct Read {
 }
 
 /// Reads the file or the directory at `path`.
-pub(crate) fn read(path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
-    let listing = Listing::of(path)?;
+pub(crate) fn read(storage: &Storage, path: &Path, request: &Request<'_>) -> Result<Read, ReadError> {
+    let listing = Listing::of(storage, path)?;
     let mut columns = Growing::all(request.columns);
     let mut carried = CarriedArrays::default();
     let mut files = Vec::with_capacity(listing.files.len());
     for source in &listing.files {
-        let (file, input) = open_digested(&source.path)?;
+        let (file, input) = open_digested(storage, &source.path)?;
         let mut rows = Rows::open(&listing, source, file, request, &mut carried)?;
         while rows.next(&mut columns, &mut carried, request)? {}
         rows.check(&columns, request, true)?;
@@ -173,24 +176,28 @@ impl Rows {
 }
 
 /// Opens a file for reading from its start and takes its digest.
-fn open_digested(path: &Path) -> Result<(File, InputFile), ReadError> {
+fn open_digested(storage: &Storage, path: &Path) -> Result<(File, InputFile), ReadError> {
     let open = || -> io::Result<_> {
-        let mut file = File::open(path)?;
+        let mut file = storage.open(path)?;
         let bytes = file.metadata()?.len();
         let digest = Digest::of_reader(&mut file)?;
         io::Seek::rewind(&mut file)?;
         Ok((file, bytes, digest))
     };
-    let (file, bytes, digest) = open().map_err(|source| ReadError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
+    let (file, bytes, digest) = open().map_err(|source| open_error(path, source))?;
     let input = InputFile {
         path: path.to_owned(),
         bytes,
         digest,
     };
     Ok((file, input))
+}
+
+fn open_error(path: &Path, source: io::Error) -> ReadError {
+    ReadError::Open {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Where the columns of a request are among `names`, the columns of a file; none for one that may be absent and is.

@@ -1,5 +1,5 @@
-use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field};
@@ -7,7 +7,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use unskew_frame::ColumnType;
 use unskew_snapshot::EventTime;
 
-use crate::reader::{self, Format, Listing, Partition, ReadError, Request, SourceFile, guard};
+use crate::reader::{self, Format, Input, Listing, Partition, ReadError, Request, SourceFile, guard};
+use crate::storage::Storage;
 
 /// What a file or a directory of Parquet files holds, as far as it shows without being told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +41,23 @@ impl Survey {
     /// # Errors
     /// See [`ReadError`].
     pub fn of(path: &Path) -> Result<Self, ReadError> {
-        let listing = Listing::of(path)?;
+        Self::of_stored(&Storage::default(), path)
+    }
+
+    /// The same where it may be in a storage.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn of_stored(storage: &Storage, path: &Path) -> Result<Self, ReadError> {
+        let listing = Listing::of(storage, path)?;
         if listing.format != Format::Parquet {
-            return Self::of_text(path);
+            return Self::of_text(storage, path);
         }
+        let held = Arc::default();
         let mut survey: Option<Self> = None;
         for file in &listing.files {
-            let here = Self::of_parquet(file, &listing.partition_types)?;
+            let (input, _) = Input::of(file, storage, &held)?;
+            let here = Self::of_parquet(file, &input, &listing.partition_types)?;
             match &mut survey {
                 None => survey = Some(here),
                 Some(survey) => survey.add(&here),
@@ -63,13 +74,10 @@ impl Survey {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    fn of_parquet(source: &SourceFile, partition_types: &[DataType]) -> Result<Self, ReadError> {
+    fn of_parquet(source: &SourceFile, input: &Input, partition_types: &[DataType]) -> Result<Self, ReadError> {
         let path = &source.path;
-        let file = File::open(path).map_err(|source| ReadError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        let metadata = guard(path, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
+        let footer = input.footer(path)?;
+        let metadata = guard(path, || ArrowReaderMetadata::load(&footer, ArrowReaderOptions::new()))?;
         let groups = metadata.metadata().row_groups();
         let nulls = |root: usize| -> Option<u64> {
             let schema = metadata.parquet_schema();
@@ -104,13 +112,13 @@ impl Survey {
         })
     }
 
-    fn of_text(path: &Path) -> Result<Self, ReadError> {
+    fn of_text(storage: &Storage, path: &Path) -> Result<Self, ReadError> {
         let none = std::collections::BTreeMap::new();
         let request = Request {
             columns: &[],
             carry: Some(&none),
         };
-        let read = reader::read(path, &request)?;
+        let read = reader::read(storage, path, &request)?;
         let column = |(name, array): &(String, ArrayRef)| {
             let column_type = match are_times(array) {
                 true => Some(ColumnType::Timestamp),

@@ -5,6 +5,7 @@ use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{EventTime, Version, compare_versions, encode_row};
 
 use crate::reader::{self, ChunkOptions, Chunks, InputFile, ReadError, Request, Wanted};
+use crate::storage::Storage;
 
 /// What to read as a [`Table`].
 #[derive(Clone, Debug, PartialEq)]
@@ -64,11 +65,19 @@ impl Table {
     /// # Errors
     /// A file is missing, damaged or lacks a column, or a value is of another type or missing where it must not be.
     pub fn read(source: &TableSource) -> Result<Self, ReadError> {
+        Self::read_from(&Storage::default(), source)
+    }
+
+    /// The same of a source that may be in a storage.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_from(storage: &Storage, source: &TableSource) -> Result<Self, ReadError> {
         let request = Request {
             columns: &source.wanted(),
             carry: None,
         };
-        let read = reader::read(&source.path, &request)?;
+        let read = reader::read(storage, &source.path, &request)?;
         Ok(Self::of_read(source, read.columns, read.files))
     }
 
@@ -178,7 +187,7 @@ impl TableChunks {
     /// The source is missing, or its name tells no format.
     pub fn open(source: TableSource, options: ChunkOptions) -> Result<Self, ReadError> {
         Ok(Self {
-            chunks: Chunks::open(&source.path, source.wanted(), options)?,
+            chunks: Chunks::open(Storage::default(), &source.path, source.wanted(), options)?,
             source,
         })
     }

@@ -37,13 +37,7 @@ impl TrainingSet {
     pub(crate) fn new(plan: &Plan, carried: usize) -> Self {
         Self {
             plan: plan.clone(),
-            spine: Spine {
-                times: Vec::new(),
-                keys: Vec::new(),
-                fields: Vec::new(),
-                labels: Vec::new(),
-                files: Vec::new(),
-            },
+            spine: Spine::default(),
             evaluation: Evaluation::new(plan),
             ties: BTreeMap::new(),
             files: Vec::new(),

@@ -12,6 +12,7 @@ use crate::hashing::HashingWriter;
 use crate::job::Job;
 use crate::output::sync_directory;
 use crate::reader::InputFile;
+use crate::storage::url_of;
 
 /// What a backfill keeps until it is done: the directory `<output>.unfinished`, and one of its own below the spill directory
 /// if there is one.
@@ -58,16 +59,25 @@ const SCRATCH: &str = "scratch";
 const TEMPORARY: &str = ".tmp";
 
 impl Unfinished {
-    /// Where the backfill of `output` keeps what it did.
-    pub fn path(output: &Path) -> PathBuf {
-        let mut path = output.as_os_str().to_owned();
+    /// Where the backfill of `output` keeps what it did: beside it or, if it is no file, in the spill directory, if there is
+    /// one, or the current one.
+    pub fn path(output: &Path, spill_dir: Option<&Path>) -> PathBuf {
+        let mut path = match url_of(output) {
+            None => output.as_os_str().to_owned(),
+            // Objects of one name are many.
+            Some(url) => {
+                let name = output.file_name().unwrap_or_default().to_string_lossy();
+                let name = format!("{name}-{}", &Digest::of(url.as_bytes()).hex()[..8]);
+                spill_dir.unwrap_or(Path::new("")).join(name).into()
+            }
+        };
         path.push(".unfinished");
         path.into()
     }
 
     /// Whether there is a backfill of `output` to go on with.
-    pub fn is_at(output: &Path) -> bool {
-        Self::path(output).join(JOB).exists()
+    pub fn is_at(output: &Path, spill_dir: Option<&Path>) -> bool {
+        Self::path(output, spill_dir).join(JOB).exists()
     }
 
     /// Begins or resumes the backfill of `output`.
@@ -76,7 +86,7 @@ impl Unfinished {
     /// Another process is at it; there is one that was not finished and `begin` says nothing of it, or it was another job; the
     /// directory cannot be written.
     pub fn open(output: &Path, spill_dir: Option<&Path>, job: &Job, begin: Begin) -> Result<Self, BackfillError> {
-        let directory = Self::path(output);
+        let directory = Self::path(output, spill_dir);
         let failed = |source| keep_error(&directory, source);
         fs::create_dir_all(&directory).map_err(failed)?;
         let lock = lock(&directory)?;
@@ -231,8 +241,8 @@ impl Unfinished {
     }
 
     /// Removes what is left where a backfill of `output` was done and was ended while it removed everything.
-    pub fn remove_remains(output: &Path) {
-        let directory = Self::path(output);
+    pub fn remove_remains(output: &Path, spill_dir: Option<&Path>) {
+        let directory = Self::path(output, spill_dir);
         if let Some(lock) = directory.exists().then(|| lock(&directory).ok()).flatten() {
             let remains = Self {
                 spill: directory.clone(),

@@ -10,6 +10,7 @@ use crate::backfill::BackfillError;
 use crate::entity_key::entity_keys;
 use crate::events::EventIndex;
 use crate::project::Project;
+use crate::storage::Storage;
 use crate::table::{ColumnRequest, Table, TableSource};
 
 /// The history of a view: the columns of its key, then those of its features or of its module's events.
@@ -27,7 +28,7 @@ pub(crate) fn read_view(
 ) -> Result<ViewTable, BackfillError> {
     let source = view_source(project, modules, name)?;
     Ok(ViewTable {
-        table: Table::read(&source.table)?,
+        table: Table::read_from(&source.storage, &source.table)?,
         view: source.view,
         key_columns: source.key_columns,
     })
@@ -39,6 +40,8 @@ pub(crate) struct HistorySource {
     /// The columns of its key, then those of its features or of its module's events.
     pub table: TableSource,
     pub key_columns: usize,
+    /// Where it is.
+    pub storage: Storage,
 }
 
 /// What the history of the view `name` is made of.
@@ -90,6 +93,7 @@ pub(crate) fn view_source(
         view: view.clone(),
         table: source.table_source(view_source, events),
         key_columns: view_source.keys.len(),
+        storage: project.storage().clone(),
     })
 }
 

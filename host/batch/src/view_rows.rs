@@ -43,7 +43,7 @@ impl ViewRows {
             columns: &wanted,
             carry: None,
         };
-        let mut scan = Scan::open(&source.table.path, &request)?;
+        let mut scan = Scan::open(&source.storage, &source.table.path, &request)?;
         if let Some(since) = since {
             scan.leave_since(event_time, known_at, since);
         }

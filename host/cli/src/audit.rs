@@ -1,20 +1,15 @@
-use std::collections::BTreeSet;
 use std::num::NonZero;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew_batch::{
-    AGE_BOUNDS_US, Audit, AuditError, AuditOptions, BackfillError, BackfillOptions, FeatureAudit, Filter, Label,
-    Origin, Resources, Sample, ViewAudit, audit,
+    AGE_BOUNDS_US, Audit, AuditError, AuditOptions, BackfillError, BackfillOptions, FeatureAudit, Label, Origin,
+    Resources, Sample, ViewAudit, audit,
 };
-use unskew_snapshot::EventTime;
 
 use crate::answer::{Answer, Facts, grouped, titled_table};
 use crate::failure::Failure;
-use crate::modules::{ModuleArgs, modules_of_service};
-use crate::project::{ProjectArgs, check_defined};
-use crate::value::{parse_lag, parse_time};
+use crate::question::QuestionArgs;
 use crate::watch::Watch;
 
 /// Look for leaks: features that know what only the future could tell.
@@ -29,16 +24,7 @@ use crate::watch::Watch;
     --module modules/ctr-history.wasm")]
 pub struct AuditArgs {
     #[command(flatten)]
-    project: ProjectArgs,
-    /// The service whose features are looked at.
-    #[arg(long, value_name = "NAME")]
-    service: String,
-    /// The rows to compute them for.
-    #[arg(long, value_name = "FILE")]
-    spine: PathBuf,
-    /// The spine's column of the prediction time.
-    #[arg(long, value_name = "NAME", default_value = "prediction_time")]
-    time_column: String,
+    question: QuestionArgs,
     /// What the model is to predict: a column of the spine that is 0 or 1, or false or true, or one and what a positive label is
     /// above, as in 'delay > 15'.
     #[arg(long, value_name = "COLUMN")]
@@ -46,15 +32,6 @@ pub struct AuditArgs {
     /// The spine's column of the time when the outcome came to be.
     #[arg(long, value_name = "NAME")]
     label_time: Option<String>,
-    /// Only the rows that fulfil this: see `unskew backfill`.
-    #[arg(long = "where", value_name = "CONDITION")]
-    filters: Vec<Filter>,
-    /// As though nothing later than this had been known.
-    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
-    freeze_at: Option<EventTime>,
-    /// As though everything had become known this much later, as in 6h.
-    #[arg(long, value_name = "DURATION", value_parser = parse_lag)]
-    lag: Option<u64>,
     /// The rows to trace.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     samples: usize,
@@ -64,35 +41,19 @@ pub struct AuditArgs {
     /// The threads that it may use [default: one a core].
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZero<usize>>,
-    #[command(flatten)]
-    modules: ModuleArgs,
 }
 
 impl AuditArgs {
     pub fn run(self) -> Result<Answer, Failure> {
-        let project = self.project.load()?;
-        let services = &project.catalog().services;
-        let names = services.iter().map(|service| service.name.as_str());
-        check_defined("service", &self.service, project.path(), names)?;
-        let used = services.iter().filter(|service| service.name == self.service);
-        let needed: BTreeSet<&str> = used
-            .flat_map(|service| modules_of_service(project.catalog(), service))
-            .collect();
-        let modules = self.modules.load(&self.project.store(), &needed)?;
+        let (project, loaded) = self.question.load()?;
         let default = Resources::default();
         let options = AuditOptions {
             backfill: BackfillOptions {
-                service: self.service,
-                spine: self.spine,
-                time_column: self.time_column,
-                filter: self.filters.into_iter().fold(Filter::default(), Filter::and),
-                freeze_at: self.freeze_at,
-                lag_us: self.lag.unwrap_or(0),
                 resources: Resources {
                     threads: self.threads.map_or(default.threads, NonZero::get),
                     ..default
                 },
-                ..BackfillOptions::default()
+                ..self.question.into_options()
             },
             label: self.label,
             label_time: self.label_time,
@@ -100,7 +61,7 @@ impl AuditArgs {
             suspicious_auc: self.suspicious_auc,
         };
         let watch = Watch::new();
-        let found = audit(&project, &modules, &options, |step| watch.step(step));
+        let found = audit(&project, &loaded.modules, &options, |step| watch.step(step));
         drop(watch);
         let found = found.map_err(|error| match error {
             AuditError::Backfill(error) => explain(error, &options.backfill),

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,17 +8,15 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use unskew_batch::{
-    BackfillError, BackfillOptions, DEFAULT_MAX_QUARANTINED, Filter, Interrupt, OutputOptions, Pruning, ReadError,
-    Resources, WriteError, backfill, manifest_path, quarantine_path,
+    BackfillError, BackfillOptions, DEFAULT_MAX_QUARANTINED, Interrupt, OutputOptions, Pruning, ReadError, Resources,
+    WriteError, backfill, manifest_path, quarantine_path,
 };
-use unskew_snapshot::EventTime;
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Failure, INTERRUPTED};
-use crate::modules::{ModuleArgs, modules_of_service};
 use crate::output::{check_directory, is_same_file};
-use crate::project::{ProjectArgs, check_defined};
-use crate::value::{parse_bytes, parse_lag, parse_time};
+use crate::question::QuestionArgs;
+use crate::value::{parse_bytes, parse_lag};
 use crate::watch::{Style, Watch};
 
 /// Compute the features of a service for the rows of a file.
@@ -28,38 +25,18 @@ use crate::watch::{Style, Watch};
 /// host would have served at that time, from what was known then and nothing later. The result is a Parquet file: the columns
 /// of the spine, then the features. Beside it, <OUT>.manifest.json names everything it was made of.
 ///
-/// Spines and sources are .csv, .jsonl or .parquet files, or directories of .parquet files.
+/// Spines and sources are .csv, .jsonl or .parquet files, or directories of .parquet files, here or, by a URL such as
+/// s3://bucket/rows.parquet, in S3, Google Cloud Storage, Azure or on the web.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
   unskew backfill --service ranking --spine impressions.csv --out train.parquet \\
     --module modules/ctr-history.wasm --module modules/request-context.wasm")]
 pub struct Backfill {
     #[command(flatten)]
-    project: ProjectArgs,
-    /// The service whose features are computed.
-    #[arg(long, value_name = "NAME")]
-    service: String,
-    /// The rows to compute them for.
-    #[arg(long, value_name = "FILE")]
-    spine: PathBuf,
-    /// The Parquet file to write.
+    question: QuestionArgs,
+    /// The Parquet file to write, or its URL.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The spine's column of the prediction time.
-    #[arg(long, value_name = "NAME", default_value = "prediction_time")]
-    time_column: String,
-    /// Only for the rows that fulfil this, as in 'date >= 2026-01-01 and date < 2026-02-01'; if given more than once, all of it.
-    ///
-    /// A condition is a column of the spine, one of = < <= > >=, and a date, a time, an integer or a text. Files in directories
-    /// such as date=2026-01-01 and row groups that cannot have such rows are not read.
-    #[arg(long = "where", value_name = "CONDITION")]
-    filters: Vec<Filter>,
-    /// Compute as though nothing later than this had been known: what a host with a snapshot of this watermark serves.
-    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
-    freeze_at: Option<EventTime>,
-    /// Compute as though everything had become known this much later, as in 6h: what a pipeline that is so late serves.
-    #[arg(long, value_name = "DURATION", value_parser = parse_lag)]
-    lag: Option<u64>,
     /// Write a column <FEATURE>:status for every feature of a view: present, null, not_found, outside_ttl.
     #[arg(long)]
     statuses: bool,
@@ -79,8 +56,6 @@ pub struct Backfill {
     progress: Style,
     #[command(flatten)]
     resources: ResourceArgs,
-    #[command(flatten)]
-    modules: ModuleArgs,
 }
 
 /// What the work may use. The result does not depend on it.
@@ -115,28 +90,10 @@ impl ResourceArgs {
 
 impl Backfill {
     pub fn run(self) -> Result<Answer, Failure> {
-        let project = self.project.load()?;
-        let services = &project.catalog().services;
-        check_defined(
-            "service",
-            &self.service,
-            project.path(),
-            services.iter().map(|service| service.name.as_str()),
-        )?;
         self.check_out()?;
-        let used = services.iter().filter(|service| service.name == self.service);
-        let needed: BTreeSet<&str> = used
-            .flat_map(|service| modules_of_service(project.catalog(), service))
-            .collect();
-        let modules = self.modules.load(&self.project.store(), &needed)?;
-
+        let (project, loaded) = self.question.load()?;
         let options = BackfillOptions {
-            service: self.service,
-            spine: self.spine,
-            time_column: self.time_column,
-            filter: self.filters.into_iter().fold(Filter::default(), Filter::and),
-            freeze_at: self.freeze_at,
-            lag_us: self.lag.unwrap_or(0),
+            generation: loaded.generation,
             statuses: self.statuses,
             output: OutputOptions {
                 overwrite: self.overwrite,
@@ -144,10 +101,11 @@ impl Backfill {
             resume: self.resume,
             max_quarantined: self.max_quarantined,
             resources: self.resources.resources(),
+            ..self.question.into_options()
         };
         stop_on_signals(&options.resources.interrupt)?;
         let watch = Watch::styled(self.progress);
-        let made = backfill(&project, &modules, &options, &self.out, |step| watch.step(step));
+        let made = backfill(&project, &loaded.modules, &options, &self.out, |step| watch.step(step));
         drop(watch);
         let made = made.map_err(|error| explain(error, &options))?;
 
@@ -201,7 +159,7 @@ impl Backfill {
     /// Checks before any work that the result can be written.
     fn check_out(&self) -> Result<(), Failure> {
         check_directory(&self.out)?;
-        if is_same_file(&self.out, &self.spine) {
+        if is_same_file(&self.out, &self.question.spine) {
             return Err(Failure::new(format!("{} is the spine", self.out.display())).help("give another --out"));
         }
         if !self.overwrite && !self.resume && self.out.symlink_metadata().is_ok() {

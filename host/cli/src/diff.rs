@@ -6,6 +6,7 @@ use unskew_batch::{BackfillManifest, manifest_path};
 
 use crate::answer::{Answer, titled_table};
 use crate::failure::Failure;
+use crate::project::storage;
 
 /// Say what moved between two training sets: question, code, data or result.
 ///
@@ -23,8 +24,9 @@ pub struct Diff {
 
 impl Diff {
     pub fn run(self) -> Result<Answer, Failure> {
-        let before = BackfillManifest::read(&manifest_path(&self.before))?;
-        let after = BackfillManifest::read(&manifest_path(&self.after))?;
+        let storage = storage();
+        let before = BackfillManifest::read_from(&storage, &manifest_path(&self.before))?;
+        let after = BackfillManifest::read_from(&storage, &manifest_path(&self.after))?;
         let differences = before.diff(&after);
         let row = |difference: &unskew_batch::Difference| {
             let cells = [&difference.what, &difference.before, &difference.after];

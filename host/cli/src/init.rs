@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use unskew_batch::{Sketch, SketchInput, SketchedSource, Survey, sketch};
+use unskew_batch::{Sketch, SketchInput, SketchedSource, Survey, sketch, url_of};
 
 use crate::answer::{Answer, Facts, counted};
 use crate::failure::{Context, Failure};
 use crate::output::{check_directory, directory_of};
+use crate::project::storage;
 
 /// Write a project file to start from.
 ///
@@ -39,14 +40,16 @@ impl Init {
         if self.project.symlink_metadata().is_ok() {
             return Err(exists(&self.project));
         }
-        let spine = self.spine.as_deref().map(Survey::of).transpose()?;
+        let storage = storage();
+        let survey = |path: &Path| Survey::of_stored(&storage, path);
+        let spine = self.spine.as_deref().map(survey).transpose()?;
         let sources = self
             .sources
             .iter()
             .map(|path| {
                 Ok(SketchInput {
                     path: self.path_from_project(path)?,
-                    survey: Survey::of(path)?,
+                    survey: survey(path)?,
                 })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
@@ -58,7 +61,7 @@ impl Init {
     /// The path of a source as the project file has it: paths there are relative to its directory.
     fn path_from_project(&self, path: &Path) -> Result<String, Failure> {
         let is_here = directory_of(&self.project) == Path::new(".");
-        let path = match is_here || path.is_absolute() {
+        let path = match is_here || path.is_absolute() || url_of(path).is_some() {
             true => path.to_owned(),
             false => std::path::absolute(path).context(|| format!("cannot find {}", path.display()))?,
         };

@@ -20,6 +20,7 @@ mod output;
 mod prepare;
 mod project;
 mod publish;
+mod question;
 mod replay;
 mod snapshot;
 mod value;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use unskew_batch::{BackfillError, materialize, materialize_since};
+use unskew_batch::{BackfillError, materialize, materialize_since, url_of};
 use unskew_snapshot::{EventTime, WriteError};
 
 use crate::answer::Answer;
@@ -53,6 +53,11 @@ impl Materialize {
             project.path(),
             views.iter().map(|view| view.name.as_str()),
         )?;
+        if url_of(&self.out).is_some() {
+            return Err(
+                Failure::new("a snapshot is written as a file, not to a URL").help("give a path, then publish it")
+            );
+        }
         check_directory(&self.out)?;
         if self.out.symlink_metadata().is_ok() {
             return Err(WriteError::AlreadyExists { path: self.out }.into());
@@ -62,7 +67,7 @@ impl Materialize {
             .filter(|view| view.name == self.view)
             .flat_map(modules_of_view)
             .collect();
-        let modules = self.modules.load(&self.project.store(), &needed)?;
+        let modules = self.modules.load(&self.project.store(), &needed)?.modules;
 
         let watch = Watch::new();
         watch.say(&format!("materializing view {}", self.view));

@@ -10,6 +10,14 @@ use unskew_registry::{MAX_COMPONENT_BYTES, World, check_component, compile_into,
 
 use crate::failure::{Context, Failure};
 
+/// Modules, by name.
+#[derive(Default)]
+pub struct LoadedModules {
+    pub modules: BTreeMap<String, Module>,
+    /// The generation that they are of, if they are of one.
+    pub generation: Option<u64>,
+}
+
 /// Which modules.
 #[derive(Args, Debug)]
 pub struct ModuleArgs {
@@ -23,18 +31,21 @@ pub struct ModuleArgs {
 impl ModuleArgs {
     /// Loads the modules that were given, else those of the store's current generation, by name. None, where none is
     /// `needed` and none is given.
-    pub fn load(&self, store: &Store, needed: &BTreeSet<&str>) -> Result<BTreeMap<String, Module>, Failure> {
+    pub fn load(&self, store: &Store, needed: &BTreeSet<&str>) -> Result<LoadedModules, Failure> {
         if self.modules.is_empty() && needed.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(LoadedModules::default());
         }
         let runtime = Runtime::new()?;
-        let modules = match self.modules.is_empty() {
+        let loaded = match self.modules.is_empty() {
             true => load_current(&runtime, store)?,
-            false => load_files(&runtime, store, &self.modules)?,
+            false => LoadedModules {
+                modules: load_files(&runtime, store, &self.modules)?,
+                generation: None,
+            },
         };
-        match needed.iter().find(|name| !modules.contains_key(**name)) {
-            None => Ok(modules),
-            Some(name) => Err(self.missing(name, store, &modules)),
+        match needed.iter().find(|name| !loaded.modules.contains_key(**name)) {
+            None => Ok(loaded),
+            Some(name) => Err(self.missing(name, store, &loaded.modules)),
         }
     }
 
@@ -157,10 +168,10 @@ fn load_files(runtime: &Runtime, store: &Store, paths: &[PathBuf]) -> Result<BTr
     Ok(modules)
 }
 
-fn load_current(runtime: &Runtime, store: &Store) -> Result<BTreeMap<String, Module>, Failure> {
+fn load_current(runtime: &Runtime, store: &Store) -> Result<LoadedModules, Failure> {
     let manifest = current_manifest(store)?;
     let compiled = store.compiled_dir();
-    manifest
+    let modules = manifest
         .modules
         .iter()
         .map(|(name, entry)| {
@@ -177,5 +188,9 @@ fn load_current(runtime: &Runtime, store: &Store) -> Result<BTreeMap<String, Mod
             })?;
             Ok((name.clone(), module))
         })
-        .collect()
+        .collect::<Result<_, Failure>>()?;
+    Ok(LoadedModules {
+        modules,
+        generation: Some(manifest.generation),
+    })
 }

@@ -5,13 +5,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use unskew_batch::url_of;
 use unskew_snapshot::{EventTime, Written};
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
 
-/// Checks before long work that a file can be put at `path`: its directory is there.
+/// Checks before long work that a file can be put at `path`: its directory is there. A URL needs none.
 pub fn check_directory(path: &Path) -> Result<(), Failure> {
+    if url_of(path).is_some() {
+        return Ok(());
+    }
     let directory = directory_of(path);
     match fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
@@ -65,8 +69,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Whether two paths are of one file that is there.
+/// Whether two paths are of one file that is there, or the same URL.
 pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    if let (Some(a), Some(b)) = (url_of(a), url_of(b)) {
+        return a == b;
+    }
     let real = |path: &Path| -> Option<PathBuf> { fs::canonicalize(path).ok() };
     real(a).is_some_and(|a| Some(a) == real(b))
 }

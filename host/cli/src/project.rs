@@ -1,9 +1,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use unskew::Store;
-use unskew_batch::{Project, ProjectError};
+use unskew_batch::{Project, ProjectError, Storage};
+use unskew_objects::CloudObjects;
 
 use crate::failure::Failure;
 
@@ -21,11 +23,12 @@ pub struct ProjectArgs {
 impl ProjectArgs {
     /// Reads the project file.
     pub fn load(&self) -> Result<Project, Failure> {
-        Project::load(&self.project).map_err(|error| match &error {
+        let project = Project::load(&self.project).map_err(|error| match &error {
             ProjectError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::from(error)
                 .help("run in the folder of a project, or give its file: --project path/to/unskew.toml"),
             _ => error.into(),
-        })
+        })?;
+        Ok(project.with_storage(storage()))
     }
 
     /// The store.
@@ -35,6 +38,11 @@ impl ProjectArgs {
             None => self.project.parent().unwrap_or(Path::new("")).join(".unskew/store"),
         })
     }
+}
+
+/// Where sources, spines and outputs are: files, and objects by their URLs. It asks for nothing before one is named.
+pub fn storage() -> Storage {
+    Storage::with_objects(Arc::new(CloudObjects::from_environment()))
 }
 
 /// Checks that the project defines the view or the service called `name`.

@@ -47,7 +47,7 @@ impl Publish {
             .flat_map(|service| modules_of_service(catalog, service))
             .collect();
         let store = self.project.store();
-        let modules = self.modules.load(&store, &needed)?;
+        let modules = self.modules.load(&store, &needed)?.modules;
         let views = views_read(&project, &modules)?;
 
         let watch = Watch::new();

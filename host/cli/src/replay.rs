@@ -72,7 +72,7 @@ impl Replay {
             .chain(of_services)
             .collect();
         let store = self.project.store();
-        let modules = self.modules.load(&store, &needed)?;
+        let modules = self.modules.load(&store, &needed)?.modules;
         let options = ArrivalOptions {
             backfill: BackfillOptions {
                 service: self.service,

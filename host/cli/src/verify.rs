@@ -6,6 +6,7 @@ use unskew_batch::{BackfillManifest, manifest_path};
 
 use crate::answer::{Answer, Facts, counted, grouped};
 use crate::failure::Failure;
+use crate::project::storage;
 
 /// Check a training set and everything that it was made of against its manifest.
 ///
@@ -20,8 +21,9 @@ pub struct Verify {
 
 impl Verify {
     pub fn run(self) -> Result<Answer, Failure> {
-        let manifest = BackfillManifest::read(&manifest_path(&self.file))?;
-        let stale = manifest.verify(&self.file);
+        let storage = storage();
+        let manifest = BackfillManifest::read_from(&storage, &manifest_path(&self.file))?;
+        let stale = manifest.verify(&storage, &self.file);
         if !stale.is_empty() {
             let lines: Vec<String> = stale
                 .iter()

@@ -36,11 +36,13 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Opens it. `piece_bytes` is what one thread may read at a time.
     pub fn open(
         project: &Project,
         modules: &BTreeMap<String, Descriptor>,
         view: usize,
         step: &ViewStep,
+        piece_bytes: u64,
     ) -> Result<Self, BackfillError> {
         let source = view_source(project, modules, &step.view)?;
         let mut columns: Vec<Wanted> = source.table.columns.iter().map(Wanted::from).collect();
@@ -58,7 +60,8 @@ impl History {
             columns: &columns,
             carry: None,
         };
-        let scan = Scan::open(&source.table.path, &request)?;
+        let mut scan = Scan::open(&source.storage, &source.table.path, &request)?;
+        scan.hold_pages(piece_bytes);
         let kept = match &step.read {
             ViewRead::Aggregate { .. } => (source.key_columns..types.len()).collect(),
             ViewRead::Features(features) => features

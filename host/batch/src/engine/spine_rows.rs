@@ -11,6 +11,7 @@ use super::history::times;
 use crate::asof::Sight;
 use crate::backfill::{BackfillError, BackfillOptions};
 use crate::reader::{Morsel, Request, Scan, Wanted};
+use crate::storage::Storage;
 use crate::words::KeyWords;
 
 /// What a row group of the output takes in memory, and its most rows. Neither depends on the machine or on the budget: the
@@ -61,7 +62,12 @@ pub(crate) struct SlotArrays {
 
 impl SpineRows {
     /// Opens the spine. `piece_bytes` is what one thread may read at a time.
-    pub fn open(options: &BackfillOptions, plan: &Plan, piece_bytes: u64) -> Result<Self, BackfillError> {
+    pub fn open(
+        storage: &Storage,
+        options: &BackfillOptions,
+        plan: &Plan,
+        piece_bytes: u64,
+    ) -> Result<Self, BackfillError> {
         let mut columns = vec![Wanted::time(&options.time_column, false)];
         columns.extend(plan.fields().map(|(_, field)| Wanted {
             name: field.name.clone(),
@@ -74,7 +80,8 @@ impl SpineRows {
             columns: &columns,
             carry: Some(&no_types),
         };
-        let scan = Scan::filtered(&options.spine, &request, &options.filter)?;
+        let mut scan = Scan::filtered(storage, &options.spine, &request, &options.filter)?;
+        scan.hold_pages(piece_bytes);
         let features: u64 = plan
             .features
             .iter()

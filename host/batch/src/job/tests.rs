@@ -5,6 +5,7 @@ fn job() -> Job {
         path: path.into(),
         bytes: 7,
         modified_ns: Some(5),
+        tag: None,
     };
     Job {
         question: BTreeMap::from([("the lag".to_owned(), "0 us".to_owned())]),

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn manifest(folder: &Path, names: &[&str]) -> BackfillManifest {
@@ -19,6 +21,8 @@ fn manifest(folder: &Path, names: &[&str]) -> BackfillManifest {
         freeze_at_us: None,
         filter: String::new(),
         lag_us: 0,
+        toolchain: "rustc 1".to_owned(),
+        generation: Some(7),
         rows: 3,
         output: Digest::of(b"out"),
         output_bytes: 3,
@@ -36,11 +40,11 @@ fn a_file_that_is_not_what_it_was_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let manifest = manifest(folder.path(), &["a", "b", "c", "d"]);
-    assert_eq!(manifest.verify(&out), []);
+    assert_eq!(manifest.verify(&Storage::default(), &out), []);
     fs::write(folder.path().join("a"), "x").unwrap();
     fs::write(folder.path().join("b"), "longer").unwrap();
     fs::remove_file(folder.path().join("c")).unwrap();
-    let stale = manifest.verify(&out);
+    let stale = manifest.verify(&Storage::default(), &out);
     let names: Vec<_> = stale
         .iter()
         .map(|stale| stale.path.file_name().unwrap().to_str().unwrap())
@@ -50,7 +54,7 @@ fn a_file_that_is_not_what_it_was_is_named() {
     assert_eq!(stale[1].reason, "has 6 bytes, not 1");
     assert!(stale[2].reason.starts_with("cannot be read"), "{}", stale[2].reason);
     fs::write(&out, "tuo").unwrap();
-    assert_eq!(manifest.verify(&out)[0].path, out);
+    assert_eq!(manifest.verify(&Storage::default(), &out)[0].path, out);
 }
 
 #[test]
@@ -67,6 +71,9 @@ fn what_moved_is_told_by_kind() {
     after.modules.insert("ctr".to_owned(), Digest::of(b"other"));
     after.modules.insert("new".to_owned(), Digest::of(b"new"));
     after.freeze_at_us = Some(0);
+    // Of the same modules, which alone count.
+    after.generation = None;
+    after.toolchain = "rustc 2".to_owned();
     after.rows = 4;
     let told: Vec<_> = before
         .diff(&after)
@@ -75,6 +82,7 @@ fn what_moved_is_told_by_kind() {
         .collect();
     let expected = [
         (Moved::Question, "freeze", true),
+        (Moved::Code, "toolchain", false),
         (Moved::Code, "module ctr", false),
         (Moved::Code, "module new", true),
         (Moved::Data, "input a", false),

@@ -21,7 +21,7 @@ pub(crate) fn write_columns(
         .map(|(name, array)| (name.clone(), array.data_type().clone()))
         .collect();
     let arrays: Vec<ArrayRef> = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
-    check_free(path, options)?;
+    check_free(&Storage::default(), path, options)?;
     let failed = |source| io_error(path, source);
     let temporary = tempfile::NamedTempFile::new_in(directory_of(path)).map_err(failed)?;
     let file = temporary.reopen().map_err(failed)?;
@@ -29,7 +29,7 @@ pub(crate) fn write_columns(
     writer.append(encoder.encode(0, rows, &arrays, Vec::new())?)?;
     let written = writer.finish()?;
     let (_, temporary) = temporary.keep().map_err(|error| failed(error.error))?;
-    commit(&temporary, path, options)?;
+    commit(&Storage::default(), &temporary, path, options)?;
     Ok(OutputFile {
         path: path.to_owned(),
         rows: written.rows,

@@ -10,6 +10,7 @@ use super::error::{Problem, Wrong};
 use super::raw::{RawEntity, RawFeature, RawProject, RawSource, RawView};
 use super::references::check_references;
 use super::{ColumnBinding, Project, Source, ViewSource};
+use crate::storage::{Storage, url_of};
 
 /// Checks what a project file says of itself. What a service reads is checked where modules are known.
 pub(super) fn check(raw: RawProject, path: &Path, text: &str) -> Result<Project, Wrong> {
@@ -55,6 +56,7 @@ pub(super) fn check(raw: RawProject, path: &Path, text: &str) -> Result<Project,
         },
         sources,
         views,
+        storage: Storage::default(),
     })
 }
 
@@ -80,7 +82,10 @@ fn check_source(raw: RawSource, directory: &Path) -> Result<Source, Wrong> {
     };
     Ok(Source {
         name: raw.name.into_inner(),
-        path: directory.join(raw.path),
+        path: match url_of(Path::new(&raw.path)) {
+            Some(_) => raw.path.into(),
+            None => directory.join(raw.path),
+        },
         event_time,
         known_at: raw.known_at,
         types: raw

@@ -1,11 +1,11 @@
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::vec;
 
 use unskew_frame::{Column, ColumnType};
 
 use super::carry::CarriedArrays;
-use super::{Growing, InputFile, Listing, ReadError, Request, Rows, SourceFile, Wanted, open_digested};
+use super::{Growing, InputFile, Listing, ReadError, Request, Rows, SourceFile, Wanted, open_digested, open_error};
+use crate::storage::Storage;
 
 /// How a source is read that may be larger than memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ impl Default for ChunkOptions {
 
 /// The rows of a source in order, a chunk at a time. Ends after an error.
 pub(crate) struct Chunks {
+    storage: Storage,
     wanted: Vec<Wanted>,
     options: ChunkOptions,
     listing: Listing,
@@ -58,10 +59,16 @@ pub(crate) struct Chunk {
 
 impl Chunks {
     /// Finds the files; each is opened when its first chunk is asked for.
-    pub(crate) fn open(path: &Path, wanted: Vec<Wanted>, options: ChunkOptions) -> Result<Self, ReadError> {
-        let mut listing = Listing::of(path)?;
+    pub(crate) fn open(
+        storage: Storage,
+        path: &Path,
+        wanted: Vec<Wanted>,
+        options: ChunkOptions,
+    ) -> Result<Self, ReadError> {
+        let mut listing = Listing::of(&storage, path)?;
         let files = std::mem::take(&mut listing.files).into_iter();
         Ok(Self {
+            storage,
             wanted,
             options,
             listing,
@@ -98,14 +105,12 @@ impl Chunks {
     fn open_file(&mut self, source: &SourceFile) -> Result<OpenFile, ReadError> {
         let path = source.path.clone();
         let file = if self.options.digests {
-            let (file, input) = open_digested(&path)?;
+            let (file, input) = open_digested(&self.storage, &path)?;
             self.digested.push(input);
             file
         } else {
-            File::open(&path).map_err(|source| ReadError::Open {
-                path: path.clone(),
-                source,
-            })?
+            let opened = self.storage.open(&path);
+            opened.map_err(|source| open_error(&path, source))?
         };
         let rows = Rows::open(
             &self.listing,

@@ -9,8 +9,9 @@ use arrow::datatypes::DataType;
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::EventTime;
 
-use super::{Format, Growing, Place, ReadError, Wanted};
+use super::{Format, Growing, Place, ReadError, Wanted, open_error};
 use crate::array::column_to_array;
+use crate::storage::{At, Object, Storage};
 
 /// The most directories inside each other: more are a circle of links.
 const MAX_DEPTH: usize = 64;
@@ -32,6 +33,8 @@ pub(crate) struct SourceFile {
     pub path: PathBuf,
     /// What the names of its directories say of all of its rows, as `date=2026-01-01` does.
     pub partitions: Vec<Partition>,
+    /// What it is, if it is no file.
+    pub object: Option<Object>,
 }
 
 /// A column that all rows of a file have one value of, which is in the name of a directory.
@@ -44,17 +47,12 @@ pub(crate) struct Partition {
 impl Listing {
     /// Finds the files of the source at `path`: itself, or the Parquet files below it in the order of their paths. Names that
     /// begin with `.` or `_` are those of markers.
-    pub fn of(path: &Path) -> Result<Self, ReadError> {
-        let metadata = fs::metadata(path).map_err(|source| open_error(path, source))?;
-        let (format, files) = match metadata.is_dir() {
-            true => (Format::Parquet, parquet_files(path)?),
-            false => {
-                let file = SourceFile {
-                    path: path.to_owned(),
-                    partitions: Vec::new(),
-                };
-                (format_of(path)?, vec![file])
-            }
+    pub fn of(storage: &Storage, path: &Path) -> Result<Self, ReadError> {
+        let failed = |source| open_error(path, source);
+        let (format, files) = match storage.at(path).map_err(failed)? {
+            Some(at) => objects(path, &at)?,
+            None if fs::metadata(path).map_err(failed)?.is_dir() => (Format::Parquet, parquet_files(path)?),
+            None => (format_of(path)?, vec![SourceFile::alone(path, None)]),
         };
         check_partitions(&files)?;
         let names = files.first().map_or(0, |file| file.partitions.len());
@@ -67,6 +65,14 @@ impl Listing {
 }
 
 impl SourceFile {
+    fn alone(path: &Path, object: Option<Object>) -> Self {
+        Self {
+            path: path.to_owned(),
+            partitions: Vec::new(),
+            object,
+        }
+    }
+
     /// The columns of the file, `names`, and behind them those of its directories.
     pub fn all_names<'a>(&'a self, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
         names
@@ -124,6 +130,10 @@ fn format_of(path: &Path) -> Result<Format, ReadError> {
 fn parquet_files(directory: &Path) -> Result<Vec<SourceFile>, ReadError> {
     let mut files = Vec::new();
     add_files(directory, &[], 0, &mut files)?;
+    in_order(directory, files)
+}
+
+fn in_order(directory: &Path, mut files: Vec<SourceFile>) -> Result<Vec<SourceFile>, ReadError> {
     if files.is_empty() {
         return Err(ReadError::EmptyDirectory {
             path: directory.to_owned(),
@@ -131,6 +141,39 @@ fn parquet_files(directory: &Path) -> Result<Vec<SourceFile>, ReadError> {
     }
     files.sort_unstable_by(|a: &SourceFile, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+/// The object at a URL or, if there is none, the Parquet objects below it. There may be both kinds of names: what Spark writes
+/// is a directory whose name ends like a file's.
+fn objects(path: &Path, at: &At<'_>) -> Result<(Format, Vec<SourceFile>), ReadError> {
+    let failed = |source| open_error(path, source);
+    let missing = match format_of(path) {
+        Err(_) => None,
+        Ok(format) => match at.objects.find(at.url) {
+            Ok(object) => return Ok((format, vec![SourceFile::alone(path, Some(object))])),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && format == Format::Parquet => Some(error),
+            Err(error) => return Err(failed(error)),
+        },
+    };
+    let listed = at.objects.list(at.url).map_err(failed)?;
+    match (missing, listed.is_empty()) {
+        (Some(missing), true) => Err(failed(missing)),
+        _ => {
+            let files = listed.into_iter().filter_map(|(name, object)| below(&name, object));
+            Ok((Format::Parquet, in_order(path, files.collect())?))
+        }
+    }
+}
+
+/// An object by its path below a directory, if it is one to read.
+fn below(name: &str, object: Object) -> Option<SourceFile> {
+    let (directories, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let is_marker = |name: &str| name.starts_with('.') || name.starts_with('_');
+    (file.ends_with(".parquet") && !name.split('/').any(is_marker)).then(|| SourceFile {
+        path: PathBuf::from(&object.url),
+        partitions: directories.split('/').filter_map(partition).collect(),
+        object: Some(object),
+    })
 }
 
 fn add_files(
@@ -158,7 +201,11 @@ fn add_files(
             add_files(&path, &inside, depth + 1, files)?;
         } else if bytes.ends_with(b".parquet") {
             let partitions = partitions.to_vec();
-            files.push(SourceFile { path, partitions });
+            files.push(SourceFile {
+                path,
+                partitions,
+                object: None,
+            });
         }
     }
     Ok(())
@@ -227,13 +274,6 @@ fn carried_type(files: &[SourceFile], index: usize) -> DataType {
         Some(_) if values().all(is_integer) => DataType::Int64,
         Some(_) if values().all(is_date) => DataType::Date32,
         Some(_) => DataType::Utf8,
-    }
-}
-
-fn open_error(path: &Path, source: io::Error) -> ReadError {
-    ReadError::Open {
-        path: path.to_owned(),
-        source,
     }
 }
 

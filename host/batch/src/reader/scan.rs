@@ -14,10 +14,12 @@ use unskew_snapshot::EventTime;
 use self::file::{ParquetFile, Place as At};
 use super::carry::check_names;
 use super::filter::{Filter, all_of};
+use super::input::Input;
 use super::parquet_file::{cast_error, guard, place};
-use super::{Format, InputFile, Listing, ReadError, Request, Wanted};
+use super::{Format, InputFile, Listing, ReadError, Request, Wanted, open_error};
 use crate::array::{canonical_type, column_to_array, text_bytes, to_canonical};
 use crate::job::InputStamp;
+use crate::storage::{Object, Storage, digest_of};
 
 mod file;
 
@@ -29,6 +31,7 @@ pub(crate) struct Scan {
     rows: Rows,
     row_count: u64,
     pruning: Pruning,
+    page_bytes: u64,
 }
 
 /// How much of a spine or a source was read, where conditions, or times and statistics, told that the rest is not needed.
@@ -51,8 +54,13 @@ enum Rows {
         columns: Vec<ArrayRef>,
         carried: Vec<ArrayRef>,
         file: InputFile,
+        /// What the file is, if it is none.
+        object: Option<Object>,
     },
 }
+
+/// What a thread holds of pages, unless it is told otherwise.
+const PAGE_BYTES: u64 = 16 << 20;
 
 /// Consecutive rows of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,17 +83,18 @@ pub(crate) struct Piece {
 
 impl Scan {
     /// Opens the file or the directory at `path` and checks its columns.
-    pub fn open(path: &Path, request: &Request<'_>) -> Result<Self, ReadError> {
-        Self::filtered(path, request, &Filter::default())
+    pub fn open(storage: &Storage, path: &Path, request: &Request<'_>) -> Result<Self, ReadError> {
+        Self::filtered(storage, path, request, &Filter::default())
     }
 
     /// The same, of the rows that a filter takes. Files whose directories' names and row groups whose statistics tell that
     /// they have none of those are not read; of the others, the columns of the conditions are read now.
-    pub fn filtered(path: &Path, request: &Request<'_>, filter: &Filter) -> Result<Self, ReadError> {
-        let listing = Listing::of(path)?;
+    pub fn filtered(storage: &Storage, path: &Path, request: &Request<'_>, filter: &Filter) -> Result<Self, ReadError> {
+        let listing = Listing::of(storage, path)?;
         if listing.format != Format::Parquet {
-            return Self::read_text(path, request, filter);
+            return Self::read_text(storage, &listing, path, request, filter);
         }
+        let held = Arc::default();
         let mut pruning = Pruning {
             files: listing.files.len() as u64,
             ..Pruning::default()
@@ -104,7 +113,12 @@ impl Scan {
         let mut files: Vec<ParquetFile> = Vec::with_capacity(taken.len());
         let mut carried: Option<Vec<Field>> = None;
         for source in taken {
-            let (mut file, fields) = ParquetFile::open(source, &listing.partition_types, request)?;
+            let (mut file, fields) = ParquetFile::open(
+                source,
+                Input::of(source, storage, &held)?,
+                &listing.partition_types,
+                request,
+            )?;
             match &carried {
                 None => carried = Some(fields),
                 Some(first) => check_carried(file.path(), first, &fields)?,
@@ -128,11 +142,18 @@ impl Scan {
             rows: Rows::Files(files),
             row_count,
             pruning,
+            page_bytes: PAGE_BYTES,
         })
     }
 
-    fn read_text(path: &Path, request: &Request<'_>, filter: &Filter) -> Result<Self, ReadError> {
-        let mut read = super::read(path, request)?;
+    fn read_text(
+        storage: &Storage,
+        listing: &Listing,
+        path: &Path,
+        request: &Request<'_>,
+        filter: &Filter,
+    ) -> Result<Self, ReadError> {
+        let mut read = super::read(storage, path, request)?;
         let row_count = read.columns.first().map_or(0, unskew_frame::Column::rows);
         let columns = read.columns.iter().map(|column| column_to_array(column, row_count));
         let mut columns: Vec<ArrayRef> = columns.collect();
@@ -155,6 +176,7 @@ impl Scan {
                 columns,
                 carried,
                 file: read.files.remove(0),
+                object: listing.files.first().and_then(|file| file.object.clone()),
             },
             row_count,
             pruning: Pruning {
@@ -162,7 +184,13 @@ impl Scan {
                 files_read: 1,
                 ..Pruning::default()
             },
+            page_bytes: PAGE_BYTES,
         })
+    }
+
+    /// Has a thread hold about so many bytes of pages, beside the rows that it reads.
+    pub fn hold_pages(&mut self, page_bytes: u64) {
+        self.page_bytes = page_bytes;
     }
 
     /// What was not read.
@@ -316,7 +344,7 @@ impl Scan {
                 }
                 places.sort_unstable();
                 places.dedup();
-                let arrays = file.read(morsel, &places)?;
+                let arrays = file.read(morsel, &places, self.page_bytes)?;
                 let array_at = |at: &At| match at {
                     At::File(place) => Arc::clone(&arrays[places.partition_point(|known| known < place)]),
                     At::Partition(value) => column_to_array(value, morsel.rows),
@@ -362,11 +390,11 @@ impl Scan {
     /// The files as they are, before they are read.
     pub fn stamps(&self) -> Vec<InputStamp> {
         match &self.rows {
-            Rows::Memory { file, .. } => vec![InputStamp::of(&file.path, file.bytes)],
-            Rows::Files(files) => files
-                .iter()
-                .map(|file| InputStamp::of(file.path(), file.bytes))
-                .collect(),
+            Rows::Memory { file, object, .. } => vec![match object {
+                None => InputStamp::of(&file.path, file.bytes),
+                Some(object) => InputStamp::of_object(object),
+            }],
+            Rows::Files(files) => files.iter().map(ParquetFile::stamp).collect(),
         }
     }
 
@@ -378,8 +406,11 @@ impl Scan {
                 let mut digested = Vec::with_capacity(files.len());
                 for file in files.iter().filter(|file| file.is_read()) {
                     let path = file.path();
-                    let digest = digest(path, file.bytes, stop).map_err(|source| open_error(path, source))?;
-                    match digest {
+                    let digest = match file.input.object() {
+                        None => digest(path, file.bytes, stop),
+                        Some((objects, object)) => digest_of(objects, object, stop),
+                    };
+                    match digest.map_err(|source| open_error(path, source))? {
                         None => break,
                         Some(digest) => digested.push(InputFile {
                             path: path.to_owned(),
@@ -452,13 +483,6 @@ fn not_of_one_type(path: &Path, first: &Field, here: &DataType) -> ReadError {
             "it is not of one type throughout: {} in the first file, {here} here",
             first.data_type()
         ),
-    }
-}
-
-fn open_error(path: &Path, source: io::Error) -> ReadError {
-    ReadError::Open {
-        path: path.to_owned(),
-        source,
     }
 }
 

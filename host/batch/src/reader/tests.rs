@@ -72,7 +72,7 @@ impl Case {
             columns: &self.columns,
             carry: Some(&self.types),
         };
-        read(&self.path, &request)
+        read(&Storage::default(), &self.path, &request)
     }
 
     /// The columns, a line each, then the carried ones; or the error, without the directory and its sources.

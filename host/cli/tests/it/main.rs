@@ -10,6 +10,7 @@ mod flights;
 mod flow;
 mod help;
 mod init;
+mod objects;
 mod resume;
 mod shop;
 mod snapshot_files;

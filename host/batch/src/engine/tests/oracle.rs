@@ -9,7 +9,7 @@ use unskew_snapshot::{EventTime, Status, Version, compare_versions, encode_row, 
 use crate::backfill::BackfillOptions;
 use crate::entity_key::entity_keys;
 use crate::project::Project;
-use crate::spine::{Spine, SpineOptions};
+use crate::table::{ColumnRequest, Table, TableSource};
 use crate::view::read_view;
 
 pub struct Expected {
@@ -21,15 +21,19 @@ pub struct Expected {
 pub fn compute(project: &Project, options: &BackfillOptions) -> Expected {
     let modules = BTreeMap::new();
     let plan = Plan::resolve(project.catalog(), &options.service, &modules).unwrap();
-    let spine = Spine::read(
-        &options.spine,
-        &SpineOptions {
-            time_column: options.time_column.clone(),
-            fields: plan.fields().map(|(_, field)| field.clone()).collect(),
-            ..SpineOptions::default()
-        },
-    )
-    .unwrap();
+    let field = |(_, field): (usize, &unskew::catalog::Field)| ColumnRequest {
+        name: field.name.clone(),
+        column_type: field.column_type,
+        required: !field.nullable,
+        nullable: field.nullable,
+    };
+    let spine = Table::read(&TableSource {
+        path: options.spine.clone(),
+        columns: plan.fields().map(field).collect(),
+        event_time: options.time_column.clone(),
+        known_at: None,
+    });
+    let spine = spine.unwrap();
     // By feature, then by row.
     let mut columns: Vec<Vec<(String, Status)>> = vec![Vec::new(); plan.features.len()];
     let mut ties = BTreeMap::new();
@@ -39,7 +43,7 @@ pub fn compute(project: &Project, options: &BackfillOptions) -> Expected {
         };
         let history = read_view(project, &modules, &step.view).unwrap();
         let keys = history.keys().unwrap();
-        let spine_columns: Vec<&Column> = step.keys.iter().map(|slot| &spine.fields[slot - 1].1).collect();
+        let spine_columns: Vec<&Column> = step.keys.iter().map(|slot| &spine.columns()[slot - 1]).collect();
         let spine_keys = entity_keys(&spine_columns, spine.rows()).unwrap();
         let bytes: Vec<Vec<u8>> = (0..keys.len())
             .map(|row| {
@@ -56,7 +60,7 @@ pub fn compute(project: &Project, options: &BackfillOptions) -> Expected {
             row: &bytes[row],
         };
         let mut tied = 0;
-        for (key, at) in spine_keys.iter().zip(&spine.times) {
+        for (key, at) in spine_keys.iter().zip(spine.event_time()) {
             let lagged = EventTime(at.0.saturating_sub_unsigned(options.lag_us));
             let seen_at = options.freeze_at.map_or(lagged, |freeze| freeze.min(lagged));
             let visible: Vec<usize> = (0..keys.len())

@@ -9,7 +9,7 @@ fn check(files: &[&str], expected: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "").unwrap();
     }
-    let shown = match Listing::of(folder.path()) {
+    let shown = match Listing::of(&Storage::default(), folder.path()) {
         Err(error) => error.to_string(),
         Ok(listing) => {
             let of_file = |file: &SourceFile| {
@@ -71,6 +71,6 @@ fn files_that_are_not_laid_out_alike_are_named() {
 fn a_circle_of_links_ends() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
-    let error = Listing::of(folder.path()).unwrap_err();
+    let error = Listing::of(&Storage::default(), folder.path()).unwrap_err();
     assert!(matches!(error, ReadError::Open { .. }), "{error}");
 }

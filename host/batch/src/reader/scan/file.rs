@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,13 +10,16 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
+use parquet::file::metadata::ColumnChunkMetaData;
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::EventTime;
 
-use super::{Morsel, open_error};
+use super::Morsel;
 use crate::array::to_canonical;
+use crate::job::InputStamp;
 use crate::reader::carry::is_carried;
 use crate::reader::filter::{self, Condition, Filter, TypedCondition, Verdict, all_of};
+use crate::reader::input::Input;
 use crate::reader::listing::{Partition, SourceFile};
 use crate::reader::parquet_file::{cast_error, guard};
 use crate::reader::{ReadError, Request, Wanted, locate};
@@ -24,6 +27,7 @@ use crate::reader::{ReadError, Request, Wanted, locate};
 /// A Parquet file of a scan.
 pub(super) struct ParquetFile {
     source: SourceFile,
+    pub input: Input,
     pub bytes: u64,
     metadata: ArrowReaderMetadata,
     /// Where the wanted columns are; none of one that is not there.
@@ -85,13 +89,13 @@ impl ParquetFile {
     /// The file, and the fields that it carries.
     pub fn open(
         source: &SourceFile,
+        (input, bytes): (Input, u64),
         partition_types: &[DataType],
         request: &Request<'_>,
     ) -> Result<(Self, Vec<Field>), ReadError> {
         let path = &source.path;
-        let file = File::open(path).map_err(|source| open_error(path, source))?;
-        let bytes = file.metadata().map_err(|source| open_error(path, source))?.len();
-        let metadata = guard(path, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
+        let footer = input.footer(path)?;
+        let metadata = guard(path, || ArrowReaderMetadata::load(&footer, ArrowReaderOptions::new()))?;
         let fields = metadata.schema().fields();
         let names = source.all_names(fields.iter().map(|field| field.name().as_str()));
         let in_file = fields.len();
@@ -141,6 +145,7 @@ impl ParquetFile {
         };
         let carried_fields = carried.iter().map(field).collect();
         let file = Self {
+            input,
             bytes,
             wanted,
             carried: carried.into_iter().map(|(_, at)| at).collect(),
@@ -153,6 +158,14 @@ impl ParquetFile {
 
     pub fn path(&self) -> &Path {
         &self.source.path
+    }
+
+    /// The file as it is before it is read.
+    pub fn stamp(&self) -> InputStamp {
+        match self.input.object() {
+            None => InputStamp::of(self.path(), self.bytes),
+            Some((_, object)) => InputStamp::of_object(object),
+        }
     }
 
     /// What the carried columns take before they are compressed.
@@ -367,12 +380,36 @@ impl ParquetFile {
         guard(self.path(), read).ok()
     }
 
-    /// The columns of the file at `places`, ascending.
-    pub fn read(&self, morsel: &Morsel, places: &[usize]) -> Result<Vec<ArrayRef>, ReadError> {
-        if places.is_empty() {
-            return Ok(Vec::new());
+    /// The columns of the file at `places`, ascending; as many at a time as have pages of about `page_bytes`, or one.
+    pub fn read(&self, morsel: &Morsel, places: &[usize], page_bytes: u64) -> Result<Vec<ArrayRef>, ReadError> {
+        let group = &self.groups[morsel.group];
+        let mut arrays = Vec::with_capacity(places.len());
+        let mut rest = places;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |place: &&usize| {
+                bytes += self.page_bytes(group, **place);
+                bytes <= page_bytes
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (now, later) = rest.split_at(count);
+            arrays.extend(self.read_blaming(group, morsel.start, morsel.rows, now)?);
+            rest = later;
         }
-        self.read_blaming(&self.groups[morsel.group], morsel.start, morsel.rows, places)
+        Ok(arrays)
+    }
+
+    /// About what the reader of a column has in memory: a page and a dictionary, which few files have larger.
+    fn page_bytes(&self, group: &Group, place: usize) -> u64 {
+        const MOST: u64 = 2 << 20;
+        let parquet = self.metadata.parquet_schema();
+        let columns = self.metadata.metadata().row_group(group.index).columns().iter();
+        let of_place = columns
+            .enumerate()
+            .filter(|(leaf, _)| parquet.get_column_root_idx(*leaf) == place);
+        of_place
+            .map(|(_, column)| column.uncompressed_size().unsigned_abs().min(MOST))
+            .sum()
     }
 
     /// The columns of some of the rows of a group that are read. An error says which of the columns it is in.
@@ -411,11 +448,11 @@ impl ParquetFile {
         places: &[usize],
     ) -> Result<Vec<ArrayRef>, ReadError> {
         let path = self.path();
-        let file = File::open(path).map_err(|source| open_error(path, source))?;
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), places.iter().copied());
+        let input = self.input.ranges(path, || self.chunks(group, &mask))?;
         let mut batches = guard(path, || {
             let group_rows = self.metadata.metadata().row_group(group.index).num_rows();
-            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), places.iter().copied());
-            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, self.metadata.clone())
                 .with_batch_size(rows)
                 .with_row_groups(vec![group.index])
                 .with_projection(mask);
@@ -456,6 +493,27 @@ impl ParquetFile {
         };
         read.into_iter().map(whole).collect()
     }
+
+    /// Where the column chunks of a row group are that a mask takes.
+    fn chunks(&self, group: &Group, mask: &ProjectionMask) -> Vec<Range<u64>> {
+        let columns = self.metadata.metadata().row_group(group.index).columns().iter();
+        let of_mask = columns.enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf));
+        let mut chunks: Vec<Range<u64>> = of_mask.map(|(_, column)| chunk_of(column)).collect();
+        chunks.sort_unstable_by_key(|chunk| chunk.start);
+        // Those that a damaged file has inside each other are left to the reader, which says so.
+        chunks.dedup_by(|next, chunk| next.start < chunk.end);
+        chunks
+    }
+}
+
+/// Where a column chunk is. What a damaged file says of it need not make sense.
+fn chunk_of(column: &ColumnChunkMetaData) -> Range<u64> {
+    let dictionary = column.dictionary_page_offset().filter(|offset| *offset > 0);
+    let start = dictionary
+        .unwrap_or(i64::MAX)
+        .min(column.data_page_offset())
+        .unsigned_abs();
+    start..start.saturating_add(column.compressed_size().unsigned_abs())
 }
 
 /// A condition on a column of a file.

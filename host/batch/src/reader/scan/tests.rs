@@ -7,6 +7,8 @@ use parquet::file::properties::WriterProperties;
 
 use super::*;
 
+mod objects;
+
 /// A file of rows `first..first + rows`: `id` is the row, `name` its text.
 fn write(path: &Path, first: i64, rows: i64, row_group: usize) {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(first..first + rows));
@@ -56,7 +58,7 @@ fn morsels_are_all_rows_in_order() {
         columns: &columns,
         carry: None,
     };
-    let scan = Scan::open(folder.path(), &request).unwrap();
+    let scan = Scan::open(&Storage::default(), folder.path(), &request).unwrap();
     assert_eq!(scan.row_count(), 84);
     for (max_rows, align) in [(1, u64::MAX), (6, u64::MAX), (100, u64::MAX), (100, 16), (6, 16)] {
         let morsels = scan.morsels(max_rows, align);
@@ -93,7 +95,7 @@ fn text_and_parquet_are_read_alike() {
         carry: Some(&no_types),
     };
     for name in ["a.parquet", "a.csv"] {
-        let scan = Scan::open(&folder.path().join(name), &request).unwrap();
+        let scan = Scan::open(&Storage::default(), &folder.path().join(name), &request).unwrap();
         assert_eq!(scan.carried()[0].name(), "name");
         for morsel in scan.morsels(1, u64::MAX) {
             let piece = scan.read(&morsel, &[0, 1], true).unwrap();
@@ -117,7 +119,7 @@ fn a_file_that_changed_has_no_digest() {
         columns: &columns,
         carry: None,
     };
-    let scan = Scan::open(&path, &request).unwrap();
+    let scan = Scan::open(&Storage::default(), &path, &request).unwrap();
     write(&path, 0, 300, 20);
     let error = scan.digest_files(&AtomicBool::new(false)).unwrap_err();
     assert!(matches!(error, ReadError::Open { .. }), "{error}");
@@ -139,7 +141,10 @@ fn the_columns_of_a_directory_are_of_one_type() {
         columns: &columns,
         carry: Some(&no_types),
     };
-    let message = Scan::open(folder.path(), &request).err().unwrap().to_string();
+    let message = Scan::open(&Storage::default(), folder.path(), &request)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         message.ends_with("column `name`: it is not of one type throughout: Utf8 in the first file, Int64 here"),
         "{message}"
@@ -191,7 +196,7 @@ fn check_filter(filter: &str, expected: &[i64], read: &str) {
         columns: &columns,
         carry: Some(&none),
     };
-    let scan = Scan::filtered(folder.path(), &request, &filter.parse().unwrap()).unwrap();
+    let scan = Scan::filtered(&Storage::default(), folder.path(), &request, &filter.parse().unwrap()).unwrap();
     let carried: Vec<&str> = scan.carried().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(carried, ["t", "odd"]);
     for (max_rows, align) in [(100, u64::MAX), (3, u64::MAX), (4, 5), (1, 1)] {
@@ -253,10 +258,11 @@ fn a_filter_on_an_unknown_column_says_which_there_are() {
         columns: &[],
         carry: None,
     };
-    let open = |filter: &str| match Scan::filtered(folder.path(), &request, &filter.parse().unwrap()) {
-        Ok(_) => "no error".to_owned(),
-        Err(error) => error.to_string(),
-    };
+    let open =
+        |filter: &str| match Scan::filtered(&Storage::default(), folder.path(), &request, &filter.parse().unwrap()) {
+            Ok(_) => "no error".to_owned(),
+            Err(error) => error.to_string(),
+        };
     let error = open("dat > 2026-01-01");
     assert!(
         error.contains("no column `dat`, did you mean `date`? (the file has id, t, odd, date)"),
@@ -286,7 +292,7 @@ fn an_error_in_filtered_rows_names_the_row_of_the_file() {
         columns: &columns,
         carry: None,
     };
-    let scan = Scan::filtered(&path, &request, &"day = 2".parse().unwrap()).unwrap();
+    let scan = Scan::filtered(&Storage::default(), &path, &request, &"day = 2".parse().unwrap()).unwrap();
     assert_eq!(scan.row_count(), 3);
     let morsel = scan.morsels(10, u64::MAX)[0];
     let error = scan.read(&morsel, &[0], false).err().unwrap().to_string();
