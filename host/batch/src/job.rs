@@ -151,7 +151,7 @@ fn question(options: &BackfillOptions) -> BTreeMap<String, String> {
         ("the service", service.clone()),
         ("the spine", spine.display().to_string()),
         ("the time column", time_column.clone()),
-        ("the condition", filter.to_string()),
+        ("the condition", or_none(filter.to_string())),
         (
             "the freeze",
             freeze_at.map_or("none".to_owned(), |time| time.to_string()),
@@ -160,6 +160,10 @@ fn question(options: &BackfillOptions) -> BTreeMap<String, String> {
         ("whether statuses are written", statuses.to_string()),
     ];
     entries.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "none".to_owned() } else { text }
 }
 
 /// The plan, and for each of its views where its history is from.

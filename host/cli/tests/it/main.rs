@@ -6,6 +6,7 @@ mod bad_component;
 mod bad_project;
 mod bad_snapshot;
 mod closed_output;
+mod faults;
 mod flights;
 mod flow;
 mod help;

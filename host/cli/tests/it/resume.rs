@@ -49,7 +49,11 @@ features = ["history:a", "history:b", "other:a"]
 
 /// A project of some rows: enough for several row groups and shares.
 fn folder() -> TempDir {
-    const ROWS: u64 = 12_000;
+    folder_of(12_000)
+}
+
+/// A project of so many rows of history.
+pub fn folder_of(rows: u64) -> TempDir {
     const START_US: u64 = 1_704_067_200_000_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("a file");
@@ -60,7 +64,7 @@ fn folder() -> TempDir {
     let mut spine = "prediction_time,user,label,note\n".to_owned();
     let mut history = "t,user,a,b\n".to_owned();
     let mut other = "t,user,a\n".to_owned();
-    for row in 0..ROWS {
+    for row in 0..rows {
         let user = |salt| mixed(row, salt) % 500;
         if row % 4 == 0 {
             spine += &format!("{},{},{},{long}\n", time(row), user(1), row % 2);
@@ -81,7 +85,7 @@ fn folder() -> TempDir {
     folder
 }
 
-const BACKFILL: &[&str] = &[
+pub const BACKFILL: &[&str] = &[
     "backfill",
     "--service",
     "model",
@@ -107,17 +111,17 @@ fn start(mut command: Command) -> Child {
 }
 
 /// The bytes of a training set and its manifest, without the folder's name.
-fn made(folder: &Path, out: &str) -> (Vec<u8>, String) {
+pub fn made(folder: &Path, out: &str) -> (Vec<u8>, String) {
     let manifest = fs::read_to_string(folder.join(format!("{out}.manifest.json"))).expect("a manifest");
     (fs::read(folder.join(out)).expect("a training set"), manifest)
 }
 
 #[track_caller]
-fn succeed(output: &Output) {
+pub fn succeed(output: &Output) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-fn leftovers(folder: &Path) -> Vec<String> {
+pub fn leftovers(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").file_name());
@@ -242,6 +246,11 @@ fn what_is_not_the_same_backfill_is_not_resumed() {
         folder,
         &["--resume", "--statuses"],
         "whether statuses are written was false",
+    );
+    refused(
+        folder,
+        &["--resume", "--where", "label = 1"],
+        "the condition was none, now it is label = 1",
     );
 
     let project = folder.join("unskew.toml");
