@@ -20,6 +20,7 @@ use super::{Format, InputFile, Listing, ReadError, Request, Wanted, open_error};
 use crate::array::{canonical_type, column_to_array, text_bytes, to_canonical};
 use crate::job::InputStamp;
 use crate::storage::{Object, Storage, digest_of};
+use crate::workers::for_each_in_order;
 
 mod file;
 
@@ -59,6 +60,8 @@ enum Rows {
     },
 }
 
+/// The objects that are opened at once.
+const OBJECTS_AT_ONCE: usize = 16;
 /// What a thread holds of pages, unless it is told otherwise.
 const PAGE_BYTES: u64 = 16 << 20;
 
@@ -110,15 +113,19 @@ impl Scan {
         if is_none {
             taken.extend(listing.files.first());
         }
+        let open = |index: usize| -> Result<(ParquetFile, Vec<Field>, usize), ReadError> {
+            let input = Input::of(taken[index], storage, &held)?;
+            let (mut file, fields) = ParquetFile::open(taken[index], input, &listing.partition_types, request)?;
+            let row_groups = file.groups.len();
+            match is_none {
+                true => file.groups.clear(),
+                false => file.prune(filter, request)?,
+            }
+            Ok((file, fields, row_groups))
+        };
         let mut files: Vec<ParquetFile> = Vec::with_capacity(taken.len());
         let mut carried: Option<Vec<Field>> = None;
-        for source in taken {
-            let (mut file, fields) = ParquetFile::open(
-                source,
-                Input::of(source, storage, &held)?,
-                &listing.partition_types,
-                request,
-            )?;
+        let add = |(file, fields, row_groups): (ParquetFile, Vec<Field>, usize)| {
             match &carried {
                 None => carried = Some(fields),
                 Some(first) => check_carried(file.path(), first, &fields)?,
@@ -126,15 +133,18 @@ impl Scan {
             if let Some(first) = files.first() {
                 file.check_zones(first, request.columns)?;
             }
-            pruning.row_groups += file.groups.len() as u64;
-            match is_none {
-                true => file.groups.clear(),
-                false => file.prune(filter, request)?,
-            }
+            pruning.row_groups += row_groups as u64;
             pruning.row_groups_read += file.groups.len() as u64;
             pruning.files_read += u64::from(!file.groups.is_empty() || filter.is_empty());
             files.push(file);
-        }
+            Ok(())
+        };
+        // Objects are waited for.
+        let threads = match taken.iter().any(|source| source.object.is_some()) {
+            true => OBJECTS_AT_ONCE,
+            false => 1,
+        };
+        for_each_in_order(threads, taken.len(), || Ok(()), |(), index| open(index), add)?;
         let row_count = files.iter().map(ParquetFile::row_count).sum();
         Ok(Self {
             columns: request.columns.to_vec(),
