@@ -1,4 +1,4 @@
-"""One as-of join by one tool: python peers.py TOOL SPINE HISTORY OUT THREADS, all Parquet. Prints its figures as JSON.
+"""One as-of join by one tool: python peers.py TOOL SPINE HISTORY OUT THREADS FEATURES, all Parquet. Prints its figures as JSON.
 
 Each tool does it the way its documentation does, from files to a file, with the threads it is given; Parquet is written with
 zstd, level 3. The clock starts when the tool is imported, which is in its favour.
@@ -10,13 +10,13 @@ import resource
 import sys
 import time
 
-tool, spine, history, out, threads = sys.argv[1:6]
+tool, spine, history, out, threads, feature_count = sys.argv[1:7]
 os.environ["POLARS_MAX_THREADS"] = threads
 os.environ["OMP_NUM_THREADS"] = threads
 
 
 def duckdb_join():
-    features = ", ".join(f"h.f{i}" for i in range(10))
+    features = ", ".join(f"h.f{i}" for i in range(int(feature_count)))
     connection.execute(f"SET threads = {threads}")
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(

@@ -5,7 +5,6 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, Int64Type};
 
-use crate::data::FEATURES;
 use crate::files;
 
 /// The features of a training set, in the order of the spine, whatever the order of its rows.
@@ -14,7 +13,8 @@ pub struct Features {
 }
 
 impl Features {
-    pub fn read(path: &Path, threads: usize) -> Result<Self, Box<dyn Error>> {
+    /// Those of a training set with so many.
+    pub fn read(path: &Path, features: u64, threads: usize) -> Result<Self, Box<dyn Error>> {
         let batches = files::read(path, threads, usize::MAX).map_err(|error| error.to_string())?;
         let schema = batches.first().ok_or("no rows")?.schema();
         let all: RecordBatch = concat_batches(&schema, &batches)?;
@@ -23,7 +23,7 @@ impl Features {
         let mut order: Vec<u64> = (0..rows.len() as u64).collect();
         order.sort_unstable_by_key(|index| rows[*index as usize]);
         let order = UInt64Array::from(order);
-        let column = |index: usize| -> Result<ArrayRef, Box<dyn Error>> {
+        let column = |index: u64| -> Result<ArrayRef, Box<dyn Error>> {
             let name = format!("f{index}");
             let array = all
                 .column_by_name(&name)
@@ -32,7 +32,7 @@ impl Features {
             Ok(take(array, &order, None)?)
         };
         Ok(Self {
-            columns: (0..FEATURES).map(column).collect::<Result<_, _>>()?,
+            columns: (0..features).map(column).collect::<Result<_, _>>()?,
         })
     }
 

@@ -14,9 +14,9 @@ pub struct Size {
     pub spine_rows: u64,
     pub history_rows: u64,
     pub users: u64,
+    pub features: u64,
 }
 
-pub const FEATURES: usize = 10;
 const ROWS_PER_BATCH: u64 = 1 << 16;
 /// 2024-01-01T00:00:00Z.
 const START_US: i64 = 1_704_067_200_000_000;
@@ -24,27 +24,27 @@ const SPAN_US: i64 = 90 * 86_400_000_000;
 
 /// The spine: `row`, `user`, `t` and a `label`, in the order of `t`.
 pub fn write_spine(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
-    write(path, size.spine_rows, |rows| {
+    write(path, size.spine_rows, ROWS_PER_BATCH, |rows| {
         let random = |row: u64, salt: u64| mix(row, 0x51ae + salt);
         vec![
             (
-                "row",
+                "row".to_owned(),
                 Arc::new(Int64Array::from_iter_values(rows.clone().map(|row| row as i64))) as ArrayRef,
             ),
             (
-                "user",
+                "user".to_owned(),
                 Arc::new(Int64Array::from_iter_values(
                     rows.clone().map(|row| user(random(row, 0), size.users)),
                 )),
             ),
             (
-                "t",
+                "t".to_owned(),
                 Arc::new(times(
                     rows.clone().map(|row| time(row, size.spine_rows, random(row, 1), 1)),
                 )),
             ),
             (
-                "label",
+                "label".to_owned(),
                 Arc::new(Int64Array::from_iter_values(
                     rows.map(|row| i64::from(random(row, 2) % 50 == 0)),
                 )),
@@ -53,30 +53,31 @@ pub fn write_spine(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// The history: `user`, `t` and ten features, in the order of `t`. No two rows have the same time, so there are no ties,
+/// The history: `user`, `t` and the features, in the order of `t`. No two rows have the same time, so there are no ties,
 /// which other tools break differently.
 pub fn write_history(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
-    write(path, size.history_rows, |rows| {
+    // Wide rows in batches of fewer.
+    let rows_per_batch = ROWS_PER_BATCH / (size.features / 10).clamp(1, 64);
+    write(path, size.history_rows, rows_per_batch, |rows| {
         let random = |row: u64, salt: u64| mix(row, 0xfea7 + salt);
         let mut columns = vec![
             (
-                "user",
+                "user".to_owned(),
                 Arc::new(Int64Array::from_iter_values(
                     rows.clone().map(|row| user(random(row, 0), size.users)),
                 )) as ArrayRef,
             ),
             (
-                "t",
+                "t".to_owned(),
                 Arc::new(times(
                     rows.clone().map(|row| time(row, size.history_rows, random(row, 1), 0)),
                 )),
             ),
         ];
-        const NAMES: [&str; FEATURES] = ["f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"];
-        for (index, name) in (0_u64..).zip(NAMES) {
+        for index in 0..size.features {
             let random = |row| random(row, 2 + index);
             let unit = |row| (random(row) >> 11) as f64 / (1_u64 << 53) as f64;
-            let array: ArrayRef = match index {
+            let array: ArrayRef = match index % 10 {
                 // Full precision, as means and rates are; then amounts of two decimals; then counts.
                 0..4 => Arc::new(Float64Array::from_iter_values(rows.clone().map(unit))),
                 4..8 => Arc::new(Float64Array::from_iter_values(
@@ -86,7 +87,7 @@ pub fn write_history(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
                     rows.clone().map(|row| (random(row) % 1_000) as i64),
                 )),
             };
-            columns.push((name, array));
+            columns.push((format!("f{index}"), array));
         }
         columns
     })
@@ -95,12 +96,13 @@ pub fn write_history(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
 fn write(
     path: &Path,
     rows: u64,
-    columns: impl Fn(std::ops::Range<u64>) -> Vec<(&'static str, ArrayRef)>,
+    rows_per_batch: u64,
+    columns: impl Fn(std::ops::Range<u64>) -> Vec<(String, ArrayRef)>,
 ) -> Result<(), Box<dyn Error>> {
-    let batch = |start: u64| RecordBatch::try_from_iter(columns(start..rows.min(start + ROWS_PER_BATCH)));
+    let batch = |start: u64| RecordBatch::try_from_iter(columns(start..rows.min(start + rows_per_batch)));
     let schema = batch(rows)?.schema();
     let mut writer = ArrowWriter::try_new(File::create(path)?, schema, Some(properties()?))?;
-    for start in (0..rows).step_by(ROWS_PER_BATCH as usize) {
+    for start in (0..rows).step_by(rows_per_batch as usize) {
         writer.write(&batch(start)?)?;
     }
     writer.close()?;

@@ -26,6 +26,12 @@ struct Arguments {
     /// A tenth of the rows, one round.
     #[arg(long)]
     quick: bool,
+    /// What is joined.
+    #[arg(long, value_enum, default_value_t)]
+    case: Case,
+    /// So many times the rows.
+    #[arg(long, default_value_t = 1)]
+    scale: u64,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -50,6 +56,34 @@ struct Arguments {
     /// What cargo passes.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Case {
+    /// 2 M rows with 5 M rows of ten features, a million users.
+    #[default]
+    Join,
+    /// 100 k rows with 10 M rows of two features, all of one user.
+    Hot,
+    /// 20 k rows with 50 k rows of 2,000 features.
+    Wide,
+}
+
+impl Case {
+    fn size(self, scale: u64, is_quick: bool) -> Size {
+        let (spine_rows, history_rows, users, features) = match self {
+            Self::Join => (2_000_000, 5_000_000, 1_000_000, 10),
+            Self::Hot => (100_000, 10_000_000, 1, 2),
+            Self::Wide => (20_000, 50_000, 10_000, 2_000),
+        };
+        let rows = |rows: u64| rows * scale / if is_quick { 10 } else { 1 };
+        Size {
+            spine_rows: rows(spine_rows),
+            history_rows: rows(history_rows),
+            users: rows(users).max(1),
+            features,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,20 +118,24 @@ event_time = "t"
 name = "history"
 entity = "user"
 source = "history"
-features = [
-  { name = "f0", type = "f64" }, { name = "f1", type = "f64" }, { name = "f2", type = "f64" }, { name = "f3", type = "f64" },
-  { name = "f4", type = "f64" }, { name = "f5", type = "f64" }, { name = "f6", type = "f64" }, { name = "f7", type = "f64" },
-  { name = "f8", type = "i64" }, { name = "f9", type = "i64" },
-]
+features = [FEATURES]
 
 [[service]]
 name = "model"
 request = [{ name = "user", type = "i64" }]
-features = [
-  "history:f0", "history:f1", "history:f2", "history:f3", "history:f4",
-  "history:f5", "history:f6", "history:f7", "history:f8", "history:f9",
-]
+features = [NAMES]
 "#;
+
+fn project(size: &Size) -> String {
+    let feature = |index: u64| {
+        let feature_type = if index % 10 < 8 { "f64" } else { "i64" };
+        format!("{{ name = \"f{index}\", type = \"{feature_type}\" }}")
+    };
+    let list = |each: &dyn Fn(u64) -> String| (0..size.features).map(each).collect::<Vec<_>>().join(", ");
+    PROJECT
+        .replace("FEATURES", &list(&feature))
+        .replace("NAMES", &list(&|index| format!("\"history:f{index}\"")))
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
@@ -124,7 +162,7 @@ impl Files {
     /// Writes what is not there yet.
     fn prepare(&self, size: &Size) -> Result<(), Box<dyn Error>> {
         fs::create_dir_all(&self.directory)?;
-        fs::write(self.path("unskew.toml"), PROJECT)?;
+        fs::write(self.path("unskew.toml"), project(size))?;
         let mark = format!("{size:?}");
         if fs::read_to_string(self.path("size")).is_ok_and(|known| known == mark) {
             return Ok(());
@@ -200,20 +238,10 @@ fn peak_mib() -> Result<f64, Box<dyn Error>> {
 const PEERS: [&str; 3] = ["duckdb", "polars", "pandas"];
 
 fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let size = match arguments.quick {
-        true => Size {
-            spine_rows: 200_000,
-            history_rows: 500_000,
-            users: 100_000,
-        },
-        false => Size {
-            spine_rows: 2_000_000,
-            history_rows: 5_000_000,
-            users: 1_000_000,
-        },
-    };
+    let size = arguments.case.size(arguments.scale, arguments.quick);
+    let name = format!("{:?}-{}-{}", arguments.case, size.spine_rows, size.history_rows);
     let files = Files {
-        directory: arguments.directory.join(if arguments.quick { "quick" } else { "full" }),
+        directory: arguments.directory.join(name.to_lowercase()),
     };
     files.prepare(&size)?;
     let mut tools = vec!["floor", "unskew"];
@@ -224,17 +252,19 @@ fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut runs: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
     for round in 0..rounds {
         for tool in &tools {
-            runs.entry(tool).or_default().push(run_tool(arguments, &files, tool)?);
+            runs.entry(tool)
+                .or_default()
+                .push(run_tool(arguments, &files, &size, tool)?);
         }
         if round == 0 {
-            compare(&files, &tools, arguments.threads)?;
+            compare(&files, &size, &tools, arguments.threads)?;
         }
     }
     tell(arguments, &size, &files, &tools, &runs)
 }
 
 /// Runs a tool in a process of its own.
-fn run_tool(arguments: &Arguments, files: &Files, tool: &str) -> Result<Run, Box<dyn Error>> {
+fn run_tool(arguments: &Arguments, files: &Files, size: &Size, tool: &str) -> Result<Run, Box<dyn Error>> {
     let mut command = match (&arguments.python, PEERS.contains(&tool)) {
         (Some(python), true) => {
             let mut command = Command::new(python);
@@ -242,7 +272,8 @@ fn run_tool(arguments: &Arguments, files: &Files, tool: &str) -> Result<Run, Box
                 .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers.py"))
                 .arg(tool);
             command.args(["spine.parquet", "history.parquet"].map(|name| files.path(name)));
-            command.arg(files.out(tool)).arg(arguments.threads.to_string());
+            command.arg(files.out(tool));
+            command.args([arguments.threads.to_string(), size.features.to_string()]);
             command
         }
         _ => {
@@ -261,10 +292,10 @@ fn run_tool(arguments: &Arguments, files: &Files, tool: &str) -> Result<Run, Box
 }
 
 /// That all tools gave the same, row by row and bit by bit.
-fn compare(files: &Files, tools: &[&str], threads: usize) -> Result<(), Box<dyn Error>> {
-    let ours = Features::read(&files.out("unskew"), threads)?;
+fn compare(files: &Files, size: &Size, tools: &[&str], threads: usize) -> Result<(), Box<dyn Error>> {
+    let ours = Features::read(&files.out("unskew"), size.features, threads)?;
     for tool in tools.iter().filter(|tool| PEERS.contains(tool)) {
-        let theirs = Features::read(&files.out(tool), threads)?;
+        let theirs = Features::read(&files.out(tool), size.features, threads)?;
         if let Some(difference) = ours.difference(&theirs) {
             return Err(format!("{tool} has another answer: {difference}").into());
         }
@@ -287,15 +318,16 @@ fn tell(
     let bytes = |name: &str| fs::metadata(files.path(name)).map_or(0, |metadata| metadata.len());
     let about = format!(
         "as-of join, {} spine rows x {} history rows of {} features, {} users (Zipf, exponent 1); {} + {} bytes of Parquet to \
-         Parquet, zstd level 3; {} threads of {}; {} rounds, medians",
+         Parquet, zstd level 3; {} threads of {}; {} MiB for unskew; {} rounds, medians",
         size.spine_rows,
         size.history_rows,
-        data::FEATURES,
+        size.features,
         size.users,
         bytes("spine.parquet"),
         bytes("history.parquet"),
         arguments.threads,
         machine(),
+        arguments.memory_mib,
         runs["unskew"].len(),
     );
     if !arguments.json {
