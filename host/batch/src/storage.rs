@@ -58,8 +58,9 @@ pub struct Storage {
     objects: Option<Arc<dyn Objects>>,
 }
 
-/// What is read of an object at a time, where all of it is.
-const READ_BYTES: u64 = 32 << 20;
+/// What is read of an object at a time, where all of it is: so many parts of so many bytes.
+const PART_BYTES: u64 = 8 << 20;
+const PARTS: u64 = 4;
 
 impl PartialEq for Storage {
     /// Whether both lead to the same objects.
@@ -174,11 +175,13 @@ pub(crate) fn digest_of(objects: &dyn Objects, object: &Object, stop: &AtomicBoo
 fn copy_object(objects: &dyn Objects, object: &Object, out: &mut impl Write, stop: &AtomicBool) -> io::Result<()> {
     let mut start = 0;
     while start < object.bytes && !stop.load(Ordering::Relaxed) {
-        let end = object.bytes.min(start + READ_BYTES);
-        for bytes in objects.read(object, std::slice::from_ref(&(start..end)))? {
+        let parts = (0..PARTS).map(|part| start + part * PART_BYTES);
+        let parts = parts.take_while(|start| *start < object.bytes);
+        let parts: Vec<Range<u64>> = parts.map(|start| start..object.bytes.min(start + PART_BYTES)).collect();
+        for bytes in objects.read(object, &parts)? {
             out.write_all(&bytes)?;
         }
-        start = end;
+        start += PARTS * PART_BYTES;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Buf, Bytes};
@@ -16,7 +17,7 @@ use crate::storage::{Object, Objects, Storage};
 const FOOTER_BYTES: u64 = 1 << 16;
 /// What is read of an object where nobody said what would be needed.
 const UNFORESEEN_BYTES: u64 = 1 << 18;
-/// The bytes of objects that a scan holds, as the next piece of it is often in the same row group.
+/// The bytes of objects that a scan holds unless it is told otherwise.
 const HELD_BYTES: u64 = 64 << 20;
 
 /// A Parquet file of a scan, which is read in ranges, by any thread.
@@ -35,10 +36,19 @@ pub(crate) struct ObjectInput {
     fetching: Mutex<()>,
 }
 
-/// What was read last of the objects of a scan.
-#[derive(Default)]
+/// What was read last of the objects of a scan, as the next piece of it is often in the same row group.
 pub(crate) struct HeldRanges {
     ranges: Mutex<VecDeque<Fetched>>,
+    limit_bytes: AtomicU64,
+}
+
+impl Default for HeldRanges {
+    fn default() -> Self {
+        Self {
+            ranges: Mutex::default(),
+            limit_bytes: AtomicU64::new(HELD_BYTES),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -139,6 +149,11 @@ impl ObjectInput {
 }
 
 impl HeldRanges {
+    /// Has it hold about so many bytes. What is read at the moment is held beside them.
+    pub fn limit(&self, bytes: u64) {
+        self.limit_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     fn find(&self, object: &Arc<Object>, range: &Range<u64>) -> Option<Fetched> {
         let ranges = lock(&self.ranges);
         let is_it = |held: &&Fetched| Arc::ptr_eq(&held.object, object) && held.slice(range).is_some();
@@ -149,7 +164,7 @@ impl HeldRanges {
         let mut ranges = lock(&self.ranges);
         ranges.push_back(range);
         let mut bytes: u64 = ranges.iter().map(|range| range.bytes.len() as u64).sum();
-        while HELD_BYTES < bytes
+        while self.limit_bytes.load(Ordering::Relaxed) < bytes
             && let Some(oldest) = ranges.pop_front()
         {
             bytes -= oldest.bytes.len() as u64;

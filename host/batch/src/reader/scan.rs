@@ -14,7 +14,7 @@ use unskew_snapshot::EventTime;
 use self::file::{ParquetFile, Place as At};
 use super::carry::check_names;
 use super::filter::{Filter, all_of};
-use super::input::Input;
+use super::input::{HeldRanges, Input};
 use super::parquet_file::{cast_error, guard, place};
 use super::{Format, InputFile, Listing, ReadError, Request, Wanted, open_error};
 use crate::array::{canonical_type, column_to_array, text_bytes, to_canonical};
@@ -33,6 +33,7 @@ pub(crate) struct Scan {
     row_count: u64,
     pruning: Pruning,
     page_bytes: u64,
+    held: Arc<HeldRanges>,
 }
 
 /// How much of a spine or a source was read, where conditions, or times and statistics, told that the rest is not needed.
@@ -97,7 +98,7 @@ impl Scan {
         if listing.format != Format::Parquet {
             return Self::read_text(storage, &listing, path, request, filter);
         }
-        let held = Arc::default();
+        let held: Arc<HeldRanges> = Arc::default();
         let mut pruning = Pruning {
             files: listing.files.len() as u64,
             ..Pruning::default()
@@ -153,6 +154,7 @@ impl Scan {
             row_count,
             pruning,
             page_bytes: PAGE_BYTES,
+            held,
         })
     }
 
@@ -195,12 +197,15 @@ impl Scan {
                 ..Pruning::default()
             },
             page_bytes: PAGE_BYTES,
+            held: Arc::default(),
         })
     }
 
-    /// Has a thread hold about so many bytes of pages, beside the rows that it reads.
+    /// Has a thread hold about so many bytes of pages, beside the rows that it reads, and all together four times as many of
+    /// objects.
     pub fn hold_pages(&mut self, page_bytes: u64) {
         self.page_bytes = page_bytes;
+        self.held.limit(4 * page_bytes);
     }
 
     /// What was not read.
