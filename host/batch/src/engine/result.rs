@@ -98,7 +98,7 @@ impl<'a> ResultWriter<'a> {
     pub fn keep(
         &self,
         part: usize,
-        rows: PartitionRows,
+        mut rows: PartitionRows,
         per_morsel: Vec<u32>,
         to_disk: bool,
     ) -> Result<KeptResult, BackfillError> {
@@ -121,6 +121,7 @@ impl<'a> ResultWriter<'a> {
         }
         let held = &self.engine.budget.held;
         if !to_disk && !held.is_over() {
+            rows.put_in_order(&self.schema);
             held.take(rows.bytes());
             told.batch_rows = 0;
             let PartitionRows {
@@ -192,6 +193,32 @@ impl PartitionRows {
     fn bytes(&self) -> u64 {
         let arrays: u64 = self.pieces.iter().flatten().map(array_bytes).sum();
         arrays + 9 * self.statuses.len() as u64
+    }
+
+    /// Copies the values into the order of the rows, unless they take more then: many rows of the spine may share one. They are
+    /// close to each other here; later, all parts' would be read at once, each in no order.
+    fn put_in_order(&mut self, schema: &SchemaRef) {
+        let source_rows: usize = self
+            .pieces
+            .iter()
+            .map(|piece| piece.first().map_or(0, |array| array.len()))
+            .sum();
+        if source_rows < self.places.len() {
+            return;
+        }
+        // More text than an array holds stays where it is.
+        let Ok(batch) = self.batch(schema, 0..self.places.len()) else {
+            return;
+        };
+        let mut columns = batch.columns().to_vec();
+        // The statuses are here already.
+        columns.pop();
+        self.pieces = vec![columns];
+        for (row, place) in (0..).zip(&mut self.places) {
+            if place.0 != NO_ROW {
+                *place = (0, row);
+            }
+        }
     }
 
     /// Some of the rows, with their values.
