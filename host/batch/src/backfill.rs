@@ -14,7 +14,7 @@ use unskew_snapshot::{EventTime, Status};
 use crate::array::{canonical_type, column_to_array, status_to_array, status_type};
 use crate::asof::Sight;
 use crate::engine::Engine;
-use crate::engine::emit::{Chunk, Wanted, emit, feature_status};
+use crate::engine::emit::{Chunk, Chunks, Wanted, emit, feature_status};
 use crate::engine::memory::DEFAULT_MEMORY_BYTES;
 use crate::entity_key::EntityKeyError;
 use crate::finish::{Finished, finish, is_done};
@@ -256,9 +256,14 @@ fn write(engine: &Engine<'_>, layout: &Layout, path: &Path, job: &Job) -> Result
     let output = unfinished.file(crate::finish::OUTPUT);
     let file = File::create(&output).map_err(|source| WriteError::Io { path: output, source })?;
     let (mut writer, encoder) = TableWriter::create(path, file, &layout.columns)?;
-    let make = |group: usize, chunk: Chunk| {
-        let (rows, quarantined) = (chunk.rows, chunk.quarantined.clone());
-        let encoded = encoder.encode(group, rows, &layout.arrays(&engine.plan, chunk)?, quarantined)?;
+    let make = |group: usize, chunks: Chunks<'_>| {
+        let mut open = encoder.begin(group);
+        for chunk in chunks {
+            let mut chunk = chunk?;
+            let (rows, quarantined) = (chunk.rows, std::mem::take(&mut chunk.quarantined));
+            open.push(rows, &layout.arrays(&engine.plan, chunk)?, quarantined)?;
+        }
+        let encoded = open.finish()?;
         match engine.saves() {
             Some(unfinished) => encoder.save(unfinished, group, encoded),
             None => Ok(encoded),
@@ -316,8 +321,8 @@ pub fn compute(
             &engine,
             &wanted,
             |_| None,
-            |_, chunk| Ok(chunk),
-            |chunk| set.append(chunk),
+            |_, chunks| chunks.collect::<Result<Vec<Chunk>, BackfillError>>(),
+            |chunks| chunks.into_iter().try_for_each(|chunk| set.append(chunk)),
         )
     })?;
     set.finish(engine.spine.scan().carried(), files, engine.ties())?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
@@ -15,7 +15,7 @@ use tempfile::TempPath;
 use unskew::Digest;
 
 use crate::hashing::HashingWriter;
-use crate::row_group::{RowGroup, RowGroupEncoder};
+use crate::row_group::{RowGroup, RowGroupEncoder, STEP_ROWS};
 use crate::storage::Storage;
 
 const ZSTD_LEVEL: i32 = 3;
@@ -76,13 +76,15 @@ impl TableWriter {
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let out = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
-        let (writer, columns) = parquet_writer(out, &schema).map_err(|error| write_error(path, error))?;
+        let failed = |error| write_error(path, error);
+        let (writer, columns) = parquet_writer(out, &schema, Values::Repeated).map_err(failed)?;
+        let (_, plain) = parquet_writer(io::sink(), &schema, Values::Different).map_err(failed)?;
         let writer = Self {
             path: path.to_owned(),
             writer,
             rows: 0,
         };
-        Ok((writer, RowGroupEncoder::new(path.to_owned(), schema, columns)))
+        Ok((writer, RowGroupEncoder::new(path.to_owned(), schema, columns, plain)))
     }
 
     /// Appends a row group. One without rows is none.
@@ -108,25 +110,46 @@ impl TableWriter {
     }
 }
 
+/// What the values of columns are like, as far as it matters to how they are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Many are the same: each is written once, in a dictionary. But few floats are, and looking for those costs more time than
+    /// it saves room.
+    Repeated,
+    /// Few are: integers are written as differences, which are shorter.
+    Different,
+}
+
 /// A writer of the settings that all of our files have.
 pub(crate) fn parquet_writer<W: Write + Send>(
     out: W,
     schema: &SchemaRef,
+    values: Values,
 ) -> parquet::errors::Result<(SerializedFileWriter<W>, ArrowRowGroupWriterFactory)> {
-    ArrowWriter::try_new(out, Arc::clone(schema), Some(properties(schema)?))?.into_serialized_writer()
+    ArrowWriter::try_new(out, Arc::clone(schema), Some(properties(schema, values)?))?.into_serialized_writer()
 }
 
-fn properties(schema: &Schema) -> parquet::errors::Result<WriterProperties> {
+fn properties(schema: &Schema, values: Values) -> parquet::errors::Result<WriterProperties> {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
+        .set_write_batch_size(STEP_ROWS)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_statistics_enabled(EnabledStatistics::Chunk);
-    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
-        // Few floats are the same: looking for those that are costs more time than it saves room.
+    for field in schema.fields() {
         let column = ColumnPath::new(vec![field.name().clone()]);
-        properties = properties.set_column_dictionary_enabled(column, false);
+        if field.data_type().is_floating() || values == Values::Different {
+            properties = properties.set_column_dictionary_enabled(column.clone(), false);
+        }
+        if is_whole(field.data_type()) {
+            properties = properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
     }
     Ok(properties.build())
+}
+
+/// Whether values are integers, times of them included.
+pub(crate) fn is_whole(data_type: &DataType) -> bool {
+    data_type.is_integer() || matches!(data_type, DataType::Timestamp(..) | DataType::Date32)
 }
 
 /// Refuses a file or an object that is there and is not to be replaced.

@@ -1,9 +1,12 @@
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::concat;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
@@ -13,7 +16,7 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::backfill::BackfillError;
-use crate::output::{WriteError, parquet_error, parquet_writer, write_error};
+use crate::output::{Values, WriteError, is_whole, parquet_error, parquet_writer, write_error};
 use crate::quarantine::Quarantined;
 use crate::unfinished::{SavedFile, Unfinished};
 
@@ -21,7 +24,9 @@ use crate::unfinished::{SavedFile, Unfinished};
 pub(crate) struct RowGroupEncoder {
     path: PathBuf,
     schema: SchemaRef,
+    /// Makes the writers of columns whose values are [`Values::Repeated`], and of those whose values are not.
     columns: ArrowRowGroupWriterFactory,
+    plain: ArrowRowGroupWriterFactory,
 }
 
 /// An encoded row group.
@@ -39,48 +44,61 @@ pub(crate) enum RowGroup {
     },
 }
 
+/// The rows that are written at a time: as many as the writer of a column writes between two looks at the size of its page, so that
+/// pages end where they would if all were written at once.
+pub(crate) const STEP_ROWS: usize = 1 << 10;
 /// The key of what a saved row group says of its rows.
 const QUARANTINED: &str = "unskew.quarantined";
 
 impl RowGroupEncoder {
-    pub fn new(path: PathBuf, schema: SchemaRef, columns: ArrowRowGroupWriterFactory) -> Self {
-        Self { path, schema, columns }
+    pub fn new(
+        path: PathBuf,
+        schema: SchemaRef,
+        columns: ArrowRowGroupWriterFactory,
+        plain: ArrowRowGroupWriterFactory,
+    ) -> Self {
+        Self {
+            path,
+            schema,
+            columns,
+            plain,
+        }
     }
 
-    /// Encodes and compresses `rows` rows as row group `index`.
-    pub fn encode(
-        &self,
-        index: usize,
-        rows: usize,
-        columns: &[ArrayRef],
-        quarantined: Vec<Quarantined>,
-    ) -> Result<RowGroup, WriteError> {
-        let encode = || -> parquet::errors::Result<Vec<ArrowColumnChunk>> {
-            let mut writers = self.columns.create_column_writers(index)?.into_iter();
-            let mut chunks = Vec::new();
-            for (field, array) in self.schema.fields().iter().zip(columns) {
-                for leaf in compute_leaves(field, array)? {
-                    let mut writer = writers
-                        .next()
-                        .ok_or_else(|| ParquetError::General("too few columns".to_owned()))?;
-                    writer.write(&leaf)?;
-                    chunks.push(writer.close()?);
-                }
+    /// Begins row group `index`.
+    pub fn begin(&self, index: usize) -> OpenRowGroup<'_> {
+        OpenRowGroup {
+            encoder: self,
+            index,
+            writers: Vec::new(),
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            rows: 0,
+            quarantined: Vec::new(),
+        }
+    }
+
+    /// The writers of the columns of a row group that begins with these rows.
+    fn writers(&self, index: usize, columns: &[ArrayRef]) -> parquet::errors::Result<Vec<ArrowColumnWriter>> {
+        let repeated = self.columns.create_column_writers(index)?;
+        let mut plain = self.plain.create_column_writers(index)?.into_iter();
+        let mut writers = Vec::with_capacity(repeated.len());
+        let mut repeated = repeated.into_iter();
+        for (field, array) in self.schema.fields().iter().zip(columns) {
+            let leaves = compute_leaves(field, array)?.len();
+            let are_different = leaves == 1 && are_different(array);
+            for (repeated, plain) in repeated.by_ref().zip(plain.by_ref()).take(leaves) {
+                writers.push(if are_different { plain } else { repeated });
             }
-            Ok(chunks)
-        };
-        Ok(RowGroup::Held {
-            columns: encode().map_err(|error| parquet_error(&self.path, &error))?,
-            rows,
-            quarantined,
-        })
+        }
+        Ok(writers)
     }
 
     /// Saves row group `index` as a file of its own.
     pub fn save(&self, unfinished: &Unfinished, index: usize, group: RowGroup) -> Result<RowGroup, BackfillError> {
         let path = unfinished.save(&saved_name(index), |out| {
             let write = || -> parquet::errors::Result<()> {
-                let (mut writer, _) = parquet_writer::<&mut SavedFile>(out, &self.schema)?;
+                let (mut writer, _) = parquet_writer::<&mut SavedFile>(out, &self.schema, Values::Repeated)?;
                 let quarantined = serde_json::to_string(group.quarantined()).unwrap_or_default();
                 writer.append_key_value_metadata(KeyValue::new(QUARANTINED.to_owned(), quarantined));
                 group.append_to(&mut writer)?;
@@ -95,6 +113,105 @@ impl RowGroupEncoder {
     pub fn find(&self, unfinished: &Unfinished, index: usize) -> Option<RowGroup> {
         RowGroup::open(unfinished.saved(&saved_name(index))?).ok()
     }
+}
+
+/// A row group that is being encoded and compressed, some rows at a time.
+pub(crate) struct OpenRowGroup<'a> {
+    encoder: &'a RowGroupEncoder,
+    index: usize,
+    /// None before the first rows are written.
+    writers: Vec<ArrowColumnWriter>,
+    /// The columns of rows that are too few to be written yet.
+    waiting: Vec<Vec<ArrayRef>>,
+    waiting_rows: usize,
+    rows: usize,
+    quarantined: Vec<Quarantined>,
+}
+
+impl OpenRowGroup<'_> {
+    /// Appends `rows` rows. The bytes do not depend on how many there are at a time: they are written in steps.
+    pub fn push(&mut self, rows: usize, columns: &[ArrayRef], quarantined: Vec<Quarantined>) -> Result<(), WriteError> {
+        self.quarantined.extend(quarantined);
+        self.rows += rows;
+        let mut start = 0;
+        while start < rows {
+            let step = (STEP_ROWS - self.waiting_rows).min(rows - start);
+            let slices = columns.iter().map(|column| column.slice(start, step)).collect();
+            self.waiting.push(slices);
+            self.waiting_rows += step;
+            start += step;
+            if self.waiting_rows == STEP_ROWS {
+                self.write_waiting()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    pub fn finish(mut self) -> Result<RowGroup, WriteError> {
+        if self.waiting_rows > 0 {
+            self.write_waiting()?;
+        }
+        let columns: parquet::errors::Result<_> = self.writers.into_iter().map(ArrowColumnWriter::close).collect();
+        Ok(RowGroup::Held {
+            columns: columns.map_err(|error| parquet_error(&self.encoder.path, &error))?,
+            rows: self.rows,
+            quarantined: self.quarantined,
+        })
+    }
+
+    fn write_waiting(&mut self) -> Result<(), WriteError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_rows = 0;
+        let mut write = || -> parquet::errors::Result<()> {
+            let whole = |index: usize| match waiting.as_slice() {
+                [columns] => Ok(Arc::clone(&columns[index])),
+                _ => {
+                    let pieces: Vec<&dyn Array> = waiting.iter().map(|columns| &*columns[index]).collect();
+                    concat(&pieces)
+                }
+            };
+            let fields = self.encoder.schema.fields();
+            let columns: Vec<ArrayRef> = (0..fields.len()).map(whole).collect::<Result<_, _>>()?;
+            if self.writers.is_empty() {
+                self.writers = self.encoder.writers(self.index, &columns)?;
+            }
+            let mut writers = self.writers.iter_mut();
+            for (field, array) in fields.iter().zip(&columns) {
+                for leaf in compute_leaves(field, array)? {
+                    let writer = writers.next();
+                    writer
+                        .ok_or_else(|| ParquetError::General("too few columns".to_owned()))?
+                        .write(&leaf)?;
+                }
+            }
+            Ok(())
+        };
+        write().map_err(|error| parquet_error(&self.encoder.path, &error))
+    }
+}
+
+/// Whether more than half of the values of a column of integers, times, texts or bytes differ from those before them: then a
+/// dictionary takes time and room.
+fn are_different(array: &ArrayRef) -> bool {
+    let data = array.to_data();
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(array.len());
+    if let Some(texts) = array.as_string_opt::<i32>() {
+        seen.extend(texts.iter().flatten().map(str::as_bytes));
+    } else if let Some(bytes) = array.as_binary_opt::<i32>() {
+        seen.extend(bytes.iter().flatten());
+    } else if let Some(width) = data
+        .data_type()
+        .primitive_width()
+        .filter(|_| is_whole(data.data_type()))
+    {
+        let values = data.buffers().first().map_or(&[][..], |values| values.as_slice());
+        let values = values.chunks_exact(width).skip(data.offset()).take(array.len());
+        // Behind a missing value anything may lie.
+        let present = values.enumerate().filter(|(row, _)| array.is_valid(*row));
+        seen.extend(present.map(|(_, value)| value));
+    }
+    2 * seen.len() > array.len() - array.null_count()
 }
 
 fn saved_name(index: usize) -> String {

@@ -45,10 +45,11 @@ pub(crate) fn emit<T: Send>(
     engine: &Engine<'_>,
     wanted: &Wanted,
     made: impl Fn(usize) -> Option<T> + Sync,
-    make: impl Fn(usize, Chunk) -> Result<T, BackfillError> + Sync,
+    make: impl Fn(usize, Chunks<'_>) -> Result<T, BackfillError> + Sync,
     append: impl FnMut(T) -> Result<(), BackfillError> + Send,
 ) -> Result<(), BackfillError> {
     let groups = groups(engine);
+    let slots = joined_slots(engine, wanted);
     engine.begin(Phase::Emit, None, engine.spine.scan().row_count(), groups.len());
     let emitter = || {
         Ok(Emitter {
@@ -65,7 +66,6 @@ pub(crate) fn emit<T: Send>(
         groups.len(),
         emitter,
         |emitter: &mut Emitter, group| {
-            engine.proceed()?;
             let morsels = groups[group].clone();
             let rows: usize = engine.spine.morsels[morsels.clone()]
                 .iter()
@@ -73,7 +73,16 @@ pub(crate) fn emit<T: Send>(
                 .sum();
             let done = match made(group) {
                 Some(made) => made,
-                None => make(group, emitter.group(engine, wanted, morsels)?)?,
+                None => make(
+                    group,
+                    Chunks {
+                        emitter,
+                        engine,
+                        wanted,
+                        slots: &slots,
+                        morsels,
+                    },
+                )?,
             };
             engine.advance(rows as u64, 1);
             Ok(done)
@@ -95,41 +104,62 @@ fn groups(engine: &Engine<'_>) -> Vec<Range<usize>> {
 }
 
 /// What one thread needs.
-struct Emitter {
+pub(crate) struct Emitter {
     instances: Option<Instances>,
     evaluation: Evaluation,
     cache: GatherCache,
 }
 
+/// The rows of a row group, in chunks that are made when they are asked for: a row group need not fit into the budget.
+pub(crate) struct Chunks<'a> {
+    emitter: &'a mut Emitter,
+    engine: &'a Engine<'a>,
+    wanted: &'a Wanted,
+    slots: &'a BTreeSet<usize>,
+    morsels: Range<usize>,
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<Chunk, BackfillError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let morsel = self.morsels.next()?;
+        let mut chunk = || {
+            self.engine.proceed()?;
+            self.emitter.chunk(self.engine, self.wanted, self.slots, morsel)
+        };
+        Some(chunk())
+    }
+}
+
 impl Emitter {
-    fn group(&mut self, engine: &Engine<'_>, wanted: &Wanted, morsels: Range<usize>) -> Result<Chunk, BackfillError> {
-        let slots = joined_slots(engine, wanted);
-        let mut chunks = Vec::with_capacity(morsels.len());
-        for morsel in morsels {
-            let mut read = engine
-                .spine
-                .read(&mut self.cache, morsel, &slots, &wanted.views, true)?;
-            let mut quarantined = Vec::new();
-            if let Some(instances) = &mut self.instances {
-                let mut transforming = Transforming {
-                    engine,
-                    instances,
-                    evaluation: &mut self.evaluation,
-                    first_row: engine.spine.morsels[morsel].first_row,
-                    done: vec![Vec::new(); outputs(engine).len()],
-                    quarantined: &mut quarantined,
-                };
-                transforming.run_all(&mut read)?;
-            }
-            chunks.push(Chunk {
-                rows: read.rows,
-                arrays: read.arrays,
-                statuses: read.statuses,
-                carried: read.carried,
-                quarantined,
-            });
+    fn chunk(
+        &mut self,
+        engine: &Engine<'_>,
+        wanted: &Wanted,
+        slots: &BTreeSet<usize>,
+        morsel: usize,
+    ) -> Result<Chunk, BackfillError> {
+        let mut read = engine.spine.read(&mut self.cache, morsel, slots, &wanted.views, true)?;
+        let mut quarantined = Vec::new();
+        if let Some(instances) = &mut self.instances {
+            let mut transforming = Transforming {
+                engine,
+                instances,
+                evaluation: &mut self.evaluation,
+                first_row: engine.spine.morsels[morsel].first_row,
+                done: vec![Vec::new(); outputs(engine).len()],
+                quarantined: &mut quarantined,
+            };
+            transforming.run_all(&mut read)?;
         }
-        merge(chunks)
+        Ok(Chunk {
+            rows: read.rows,
+            arrays: read.arrays,
+            statuses: read.statuses,
+            carried: read.carried,
+            quarantined,
+        })
     }
 }
 
@@ -262,41 +292,6 @@ impl Transforming<'_> {
             done.push(column_to_array(&self.evaluation.columns[*slot], rows));
         }
     }
-}
-
-/// One chunk of several.
-fn merge(mut chunks: Vec<Chunk>) -> Result<Chunk, BackfillError> {
-    if chunks.len() == 1 {
-        return Ok(chunks.remove(0));
-    }
-    let Some(first) = chunks.first() else {
-        return Ok(Chunk::default());
-    };
-    let (slots, carried, views) = (first.arrays.len(), first.carried.len(), first.statuses.len());
-    let of_slot = |slot: usize| {
-        let arrays: Vec<ArrayRef> = chunks.iter().filter_map(|chunk| chunk.arrays[slot].clone()).collect();
-        (!arrays.is_empty()).then(|| concat_arrays(&arrays)).transpose()
-    };
-    let of_carried = |index: usize| {
-        let arrays: Vec<ArrayRef> = chunks.iter().map(|chunk| chunk.carried[index].clone()).collect();
-        concat_arrays(&arrays)
-    };
-    let statuses = |view: usize| {
-        chunks
-            .iter()
-            .flat_map(|chunk| chunk.statuses[view].iter().copied())
-            .collect()
-    };
-    Ok(Chunk {
-        quarantined: chunks
-            .iter()
-            .flat_map(|chunk| chunk.quarantined.iter().cloned())
-            .collect(),
-        rows: chunks.iter().map(|chunk| chunk.rows).sum(),
-        arrays: (0..slots).map(of_slot).collect::<Result<_, _>>()?,
-        carried: (0..carried).map(of_carried).collect::<Result<_, _>>()?,
-        statuses: (0..views).map(statuses).collect(),
-    })
 }
 
 /// The status of a feature whose view's row has `status`.

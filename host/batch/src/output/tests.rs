@@ -26,7 +26,9 @@ pub(crate) fn write_columns(
     let temporary = tempfile::NamedTempFile::new_in(directory_of(path)).map_err(failed)?;
     let file = temporary.reopen().map_err(failed)?;
     let (mut writer, encoder) = TableWriter::create(path, file, &types)?;
-    writer.append(encoder.encode(0, rows, &arrays, Vec::new())?)?;
+    let mut group = encoder.begin(0);
+    group.push(rows, &arrays, Vec::new())?;
+    writer.append(group.finish()?)?;
     let written = writer.finish()?;
     let (_, temporary) = temporary.keep().map_err(|error| failed(error.error))?;
     commit(&Storage::default(), &temporary, path, options)?;

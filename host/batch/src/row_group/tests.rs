@@ -56,12 +56,20 @@ fn a_saved_row_group_is_the_same_bytes() {
         .map(|(name, array)| (name.clone(), array.data_type().clone()))
         .collect();
     let unfinished = Unfinished::open(&folder.path().join("out"), None, &Default::default(), Begin::Fresh).unwrap();
-    let write = |name: &str, is_saved: fn(usize) -> bool| {
+    let write = |name: &str, pieces: [usize; 4], is_saved: fn(usize) -> bool| {
         let path = folder.path().join(name);
         let (mut writer, encoder) = TableWriter::create(&path, File::create(&path).unwrap(), &types).unwrap();
         for (index, columns) in groups.iter().enumerate() {
             let arrays: Vec<ArrayRef> = columns.iter().map(|(_, array)| array.clone()).collect();
-            let mut group = encoder.encode(index, arrays[0].len(), &arrays, Vec::new()).unwrap();
+            let mut open = encoder.begin(index);
+            // Pieces of any length are the same.
+            let (rows, piece_rows) = (arrays[0].len(), pieces[index]);
+            for start in (0..rows).step_by(piece_rows) {
+                let piece_rows = piece_rows.min(rows - start);
+                let piece: Vec<ArrayRef> = arrays.iter().map(|array| array.slice(start, piece_rows)).collect();
+                open.push(piece_rows, &piece, Vec::new()).unwrap();
+            }
+            let mut group = open.finish().unwrap();
             if is_saved(index) {
                 group = encoder.save(&unfinished, index, group).unwrap();
             }
@@ -70,9 +78,11 @@ fn a_saved_row_group_is_the_same_bytes() {
         writer.finish().unwrap();
         fs::read(&path).unwrap()
     };
-    let held = write("held", |_| false);
-    let saved = write("saved", |_| true);
+    const WHOLE: [usize; 4] = [1 << 20; 4];
+    let held = write("held", WHOLE, |_| false);
+    let saved = write("saved", WHOLE, |_| true);
     let differ = held.iter().zip(&saved).position(|(a, b)| a != b);
     assert_eq!((held.len(), None), (saved.len(), differ));
-    assert!(held == write("some", |index| index % 2 == 1));
+    assert!(held == write("some", [700, 1, 1, 1_024], |index| index % 2 == 1));
+    assert!(held == write("pieces", [9_999, 7, 7, 3_000], |_| false));
 }
