@@ -123,11 +123,12 @@ pub(crate) fn slices(
     Ok(spine.into_iter().zip(source).collect())
 }
 
-/// Rows of a history that one thread reads at a time.
+/// Rows of a history that one thread reads at a time: as many as may be, because a page that is not read to its end is decoded
+/// again for the next rows, and pages of wide files have many.
 fn morsel_rows(history: &History, engine: &Engine<'_>) -> usize {
     const MOST: u64 = 1 << 17;
     const LEAST: u64 = 1 << 8;
-    (engine.budget.piece_bytes / history.scan.row_bytes().max(1)).clamp(LEAST, MOST) as usize
+    (engine.budget.partition_bytes / 2 / history.scan.row_bytes().max(1)).clamp(LEAST, MOST) as usize
 }
 
 /// What is known of a spine once it is divided.
