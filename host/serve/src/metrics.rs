@@ -76,7 +76,7 @@ pub struct FreshMetrics {
     pub covered: u64,
     /// Events that are kept no longer, because all snapshots have them.
     pub forgotten: u64,
-    /// Events that were not taken, by the number of a [`Refusal`](crate::Refusal).
+    /// Events that were not taken, by the number of a [`Refusal`].
     pub refused: [u64; Refusal::ALL.len()],
     /// Pushes that were refused as a whole, for want of memory.
     pub full: u64,
