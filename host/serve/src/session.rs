@@ -54,8 +54,9 @@ struct States {
     states: Column,
     /// By query.
     state_index: Column,
-    /// Of requests that come later than events that they must not see: the others of their entities.
-    late: Option<Late>,
+    /// Of requests that come later than events that they must not see: the others of their entities. In a box, for instances are
+    /// moved by threads with small stacks.
+    late: Option<Box<Late>>,
     /// Empty between calls: only its memory is kept.
     queries: Vec<&'static Column>,
 }
@@ -346,7 +347,7 @@ impl States {
         }
         let late = match &view.fresh {
             Some(fresh) if lookups.is_late(index) => {
-                let late = self.late.get_or_insert_with(|| Late::new(fresh));
+                let late = self.late.get_or_insert_with(|| Box::new(Late::new(fresh)));
                 late.fill(lookups, index, &self.state_index);
                 Some(late)
             }
