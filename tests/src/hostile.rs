@@ -7,4 +7,4 @@ mod guest;
 
 pub use answers::frame;
 pub use cases::{Case, Expected, cases};
-pub use guest::{BAD_ROWS, Function, GOOD_ROWS, Guest, Import, Kind, RESULT};
+pub use guest::{BAD_ROWS, Function, GOOD_ROWS, Guest, Import, Kind, RESULT, load};

@@ -29,6 +29,21 @@ pub fn fuzz(seconds: u32) -> Result<(), String> {
     Ok(())
 }
 
+/// Runs components around generated core modules.
+pub fn generated(components: u64, first_seed: u64) -> Result<(), String> {
+    run(root_command("cargo")
+        .args([
+            "run",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            "fuzz/generated/Cargo.toml",
+        ])
+        .args(["--target-dir", "target", "--"])
+        .args(["--components", &components.to_string()])
+        .args(["--first-seed", &first_seed.to_string()]))
+}
+
 /// Makes sure that there are a nightly toolchain, which has the sanitizer, and cargo-fuzz.
 fn install() -> Result<(), String> {
     let works = |arguments: &[&str]| {

@@ -1,4 +1,4 @@
-//! Repository tasks: `cargo xtask demo`, `replay`, `test`, `bench`, `fuzz`, `ci` and `transforms`.
+//! Repository tasks: `cargo xtask demo`, `replay`, `test`, `bench`, `fuzz`, `generated`, `ci` and `transforms`.
 
 mod bench;
 mod fuzz;
@@ -44,6 +44,15 @@ enum Task {
         #[arg(long, default_value_t = FUZZ_SECONDS)]
         seconds: u32,
     },
+    /// Run components around generated core modules, none of which may do any harm: minutes for a thousand.
+    Generated {
+        /// How many components.
+        #[arg(long, default_value_t = 10_000)]
+        components: u64,
+        /// The seed of the first.
+        #[arg(long, default_value_t = 0)]
+        first_seed: u64,
+    },
     /// Build every transform of the repository into a component.
     Transforms {
         /// Where the components go.
@@ -67,6 +76,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Python => python(),
         Task::Fuzz { seconds } => fuzz::fuzz(seconds),
+        Task::Generated { components, first_seed } => fuzz::generated(components, first_seed),
         Task::Transforms { out } => transforms(&out),
     };
     match result {

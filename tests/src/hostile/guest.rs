@@ -2,7 +2,7 @@ use unskew::{CallError, CallLimits, Digest, Instance, Module, Store, state_colum
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_registry::{compile_into, put_module};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 use super::answers::frame;
 use crate::{chain, root, runtime};
@@ -42,7 +42,8 @@ pub enum Function {
 }
 
 impl Function {
-    fn name(self) -> &'static str {
+    /// Its export, behind the package.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Apply => "row@0.1.0#apply",
             Self::Fold => "aggregate@0.1.0#fold",
@@ -52,7 +53,8 @@ impl Function {
         }
     }
 
-    fn frames(self) -> usize {
+    /// How many frames it takes.
+    pub fn frames(self) -> usize {
         match self {
             Self::Apply => 1,
             Self::Fold | Self::Merge | Self::Read => 2,
@@ -100,6 +102,38 @@ pub enum Kind {
     Row,
     /// Has one state for everybody and gives 7.
     Aggregate,
+}
+
+impl Kind {
+    fn world(self) -> &'static str {
+        match self {
+            Self::Row => "row-transform",
+            Self::Aggregate => "aggregate-transform",
+        }
+    }
+
+    /// The functions of the world, without `describe`.
+    pub fn functions(self) -> &'static [Function] {
+        match self {
+            Self::Row => &[Function::Apply],
+            Self::Aggregate => &[Function::Fold, Function::Merge, Function::Read, Function::Batch],
+        }
+    }
+
+    /// The component of the world whose core module this is.
+    ///
+    /// # Errors
+    /// The module does not export what the world does.
+    pub fn component(self, core: Vec<u8>) -> Result<Vec<u8>, String> {
+        let mut resolve = Resolve::new();
+        let package = resolve
+            .push_str("transform.wit", &contract())
+            .map_err(|error| format!("{error:#}"))?;
+        let world = resolve
+            .select_world(&[package], Some(self.world()))
+            .map_err(|error| format!("{error:#}"))?;
+        encode(core, &resolve, world)
+    }
 }
 
 /// What a guest imports besides, where no transform may import anything.
@@ -221,16 +255,13 @@ impl Guest {
     /// The component's bytes.
     pub fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::new();
-        let mut contract = std::fs::read_to_string(root().join("wit/transform.wit")).expect("the contract");
+        let mut contract = contract();
         for (from, to) in self.contract {
             assert!(contract.contains(from), "the contract has {from}");
             contract = contract.replace(from, to);
         }
         let package = resolve.push_str("transform.wit", &contract).expect("the contract");
-        let mut world = match self.kind {
-            Kind::Row => "row-transform",
-            Kind::Aggregate => "aggregate-transform",
-        };
+        let mut world = self.kind.world();
         let name = &resolve.packages[package].name;
         let version = name.version.as_ref().map(|version| format!("@{version}"));
         let own = format!(
@@ -255,15 +286,8 @@ impl Guest {
             world = "importing";
         }
         let world = resolve.select_world(&[package], Some(world)).expect("a world of it");
-        let mut core = wat::parse_str(self.core()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("the types are the world's");
-        let mut encoder = ComponentEncoder::default();
-        encoder
-            .module(&core)
-            .unwrap_or_else(|error| panic!("{}: {error:#}", self.name));
-        let mut component = encoder
-            .encode()
-            .unwrap_or_else(|error| panic!("{}: {error:#}", self.name));
+        let mut component =
+            encode(self.core_module(), &resolve, world).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         // The guest's own module is the first, and there are no others.
         for (index, (text, count)) in self.modules.iter().enumerate() {
             let module = wat::parse_str(text).unwrap_or_else(|error| panic!("{}: {error}", self.name));
@@ -274,13 +298,16 @@ impl Guest {
         component
     }
 
+    /// The core module inside.
+    pub fn core_module(&self) -> Vec<u8> {
+        wat::parse_str(self.core()).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
     fn core(&self) -> String {
         let name_of = |function: &str| format!("unskew:transform/{function}").replace(self.names.0, self.names.1);
-        let functions: &[Function] = match self.kind {
-            Kind::Row => &[Function::Apply],
-            Kind::Aggregate => &[Function::Fold, Function::Merge, Function::Read, Function::Batch],
-        };
-        let functions: String = functions
+        let functions: String = self
+            .kind
+            .functions()
             .iter()
             .map(|function| self.function(*function, &name_of))
             .collect();
@@ -524,6 +551,18 @@ impl Guest {
     }
 }
 
+fn contract() -> String {
+    std::fs::read_to_string(root().join("wit/transform.wit")).expect("the contract")
+}
+
+fn encode(mut core: Vec<u8>, resolve: &Resolve, world: WorldId) -> Result<Vec<u8>, String> {
+    let text = |error| format!("{error:#}");
+    embed_component_metadata(&mut core, resolve, world, StringEncoding::UTF8).map_err(text)?;
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(&core).map_err(text)?;
+    encoder.encode().map_err(text)
+}
+
 const MODULE_SECTION: u8 = 1;
 const INSTANCE_SECTION: u8 = 2;
 const COMPONENT_SECTION: u8 = 4;
@@ -557,7 +596,10 @@ pub(super) fn nest(component: &[u8]) -> Vec<u8> {
 }
 
 /// Publishes, compiles and loads a component.
-pub(super) fn load(store: &Store, component: &[u8]) -> Result<Module, String> {
+///
+/// # Errors
+/// Whatever of these fails, as people read it.
+pub fn load(store: &Store, component: &[u8]) -> Result<Module, String> {
     let digest: Digest = put_module(store, component).map_err(|error| chain(&error))?;
     compile_into(store, &store.compiled_dir(), &digest).map_err(|error| chain(&error))?;
     runtime()
