@@ -5,7 +5,7 @@
 //! Nothing of the guest is trusted: every pointer and length is checked against its memory before it is used, and an
 //! instance that gave a wrong one is not used again.
 
-use unskew_frame::{Column, EncodeError, encode_to, encode_within, encoded_words};
+use unskew_frame::{Column, EncodeError, encode_within, encoded_words};
 use wasmtime::{ExternType, Memory, Module, Store, TypedFunc, ValType};
 
 use crate::descriptor::Kind;
@@ -152,7 +152,11 @@ impl Direct {
         let pointer = self.input.call(&mut self.store, (index as u32, count));
         let pointer = pointer.map_err(EnterError::Engine)?;
         self.buffers[index] = (pointer, count);
-        encode_to(columns, rows, self.room(pointer, count)?);
+        let written = encode_within(columns, rows, self.room(pointer, count)?).map_err(EnterError::Encode)?;
+        assert!(
+            written == Some(words),
+            "a frame of {written:?} words was written to {words}"
+        );
         Ok((pointer, count))
     }
 

@@ -26,7 +26,12 @@ const RESERVED: u64 = 0xffff_fc00;
 pub fn encode(columns: &[&Column], rows: usize, words: &mut Vec<u64>) -> Result<(), EncodeError> {
     words.clear();
     words.resize(encoded_words(columns, rows)?, 0);
-    encode_to(columns, rows, words);
+    let written = encode_within(columns, rows, words)?;
+    assert!(
+        written == Some(words.len()),
+        "a frame of {written:?} words was written to {}",
+        words.len()
+    );
     Ok(())
 }
 
@@ -55,36 +60,6 @@ pub fn encoded_words(columns: &[&Column], rows: usize) -> Result<usize, EncodeEr
         return Err(EncodeError::TooLarge);
     }
     Ok(words)
-}
-
-/// As [`encode`], into memory that is as long as [`encoded_words`] says, whatever it holds.
-///
-/// # Panics
-/// If it is not as long.
-pub fn encode_to(columns: &[&Column], rows: usize, words: &mut [u64]) {
-    let total = words.len();
-    let mut end = HEADER_WORDS + DIRECTORY_WORDS * columns.len();
-    for (index, column) in columns.iter().enumerate() {
-        let mut head = directory_head(column.column_type());
-        let mut validity = 0;
-        if column.null_count() > 0 {
-            head |= HAS_VALIDITY;
-            validity = end as u64;
-            end = put(words, end, column.validity());
-        }
-        if column.is_scalar() {
-            head |= IS_SCALAR;
-        }
-        let data = end as u64;
-        end = put(words, end, column.words());
-        end = put_bytes(words, end, column.bytes());
-        let directory = HEADER_WORDS + DIRECTORY_WORDS * index;
-        words[directory] = head;
-        words[directory + 1] = validity | data << 32;
-    }
-    assert!(end == total, "a frame of {end} words was written to {total}");
-    words[0] = head_word(columns.len());
-    words[1] = size_word(rows, end);
 }
 
 /// As [`encode`], into the first words of `room`, if they are enough: how many they are. In one pass, for small batches that

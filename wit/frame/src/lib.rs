@@ -37,8 +37,7 @@ mod view;
 pub use column::{Column, TypeMismatch};
 pub use column_type::{ColumnType, MAX_VECTOR_LEN, ParseColumnTypeError};
 pub use frame::{
-    EncodeError, FRAME_VERSION, Frame, FrameError, MAX_COLUMNS, MAX_ROWS, encode, encode_to, encode_within,
-    encoded_words,
+    EncodeError, FRAME_VERSION, Frame, FrameError, MAX_COLUMNS, MAX_ROWS, encode, encode_within, encoded_words,
 };
 pub use slot::{ColumnSlots, FrameSlots, Slot, Slots, lay_out, seal};
 pub use value::{Value, canonical_f32, canonical_f64};
