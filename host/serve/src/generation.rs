@@ -214,7 +214,7 @@ impl Generation {
 
     /// Loads and checks everything that a generation names and that is not `resident`: digests, native code, snapshots, that
     /// they fit together, that the modules give what they gave where they were published, and that instances can be made, of
-    /// which there are as many as `sessions`.
+    /// which there are as many as `sessions`. Counts in what happened since its snapshots were made.
     pub fn load(
         runtime: &Runtime,
         store: &Store,
@@ -283,14 +283,16 @@ impl Generation {
             }
             services.push(served);
         }
-        Ok(Self {
+        let generation = Self {
             number,
             modules,
             snapshots,
             services,
             failures: AtomicU32::new(0),
             audit: Arc::clone(&options.audit),
-        })
+        };
+        options.fresh.join(&generation);
+        Ok(generation)
     }
 }
 

@@ -114,7 +114,7 @@ impl Generations {
         let (candidates, mut failed) = candidates(&note, current);
         let mut loaded = None;
         for number in candidates {
-            let load = || load_with_fresh(&runtime, &store, &options, number, &Resident::default(), 0);
+            let load = || Generation::load(&runtime, &store, &options, number, &Resident::default(), 0);
             match on_own_thread(Beside::Nobody, load)? {
                 Ok(generation) => {
                     loaded = Some(generation);
@@ -462,7 +462,7 @@ impl Generations {
         let sessions = self.sessions.load(Ordering::Relaxed);
         let load = |resident: &Resident| {
             on_own_thread(Beside::Requests, || {
-                load_with_fresh(&self.runtime, &self.store, &self.options, number, resident, sessions)
+                Generation::load(&self.runtime, &self.store, &self.options, number, resident, sessions)
             })?
         };
         let loaded = match load(&resident) {
@@ -527,20 +527,6 @@ impl Generations {
             }
         });
     }
-}
-
-/// Loads a generation, and counts in what happened since its snapshots were made.
-fn load_with_fresh(
-    runtime: &Runtime,
-    store: &Store,
-    options: &LoadOptions,
-    number: u64,
-    resident: &Resident,
-    sessions: usize,
-) -> Result<Generation, ActivateError> {
-    let generation = Generation::load(runtime, store, options, number, resident, sessions)?;
-    options.fresh.join(&generation);
-    Ok(generation)
 }
 
 /// Which generations a start tries, in order, and why it does not try the store's current one.
