@@ -2,12 +2,11 @@
 
 use arbitrary::Unstructured;
 use unskew::DIRECT_INPUT;
+use unskew_snapshot_benches::Random;
 use unskew_tests::hostile::{Guest, Kind};
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{CodeSection, DataSection, Function, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
-
-use crate::random::Random;
 
 /// What the generator reads at most: the larger, the longer the functions.
 const ENTROPY_BYTES: usize = 16 << 10;
@@ -31,15 +30,18 @@ pub struct Made {
 /// Nothing can be made of it; the reason.
 pub fn make(seed: u64) -> Result<Made, String> {
     let mut random = Random::new(seed);
-    let kind = if random.one_in(3) { Kind::Aggregate } else { Kind::Row };
-    let is_direct = random.one_in(2);
-    let ends = random.one_in(2);
+    let kind = if random.below(3) == 0 {
+        Kind::Aggregate
+    } else {
+        Kind::Row
+    };
+    let is_direct = random.below(2) == 0;
+    let ends = random.below(2) == 0;
     // Most describe themselves well and take what they are given, so that there is something to call.
-    let describes_at_random = random.one_in(16);
-    let allocates_at_random = random.one_in(4);
+    let describes_at_random = random.below(16) == 0;
+    let allocates_at_random = random.below(4) == 0;
 
-    let mut entropy = vec![0; ENTROPY_BYTES];
-    random.fill(&mut entropy);
+    let entropy: Vec<u8> = (0..ENTROPY_BYTES).map(|_| random.below(256) as u8).collect();
     let mut module = wasm_smith::Module::new(config(kind, is_direct), &mut Unstructured::new(&entropy))
         .map_err(|error| error.to_string())?;
     if ends {

@@ -13,7 +13,6 @@
 
 mod made;
 mod nan;
-mod random;
 
 use std::collections::BTreeMap;
 use std::error::Error;
