@@ -308,6 +308,9 @@ fn a_quarantine_outlives_a_restart_and_ends() {
     let host = reopen(&fixture, &options);
     assert_eq!((host.current(), host.latest_seen()), (1, 2));
     assert_eq!(host.health().quarantined, vec![2]);
+    let failure = host.health().failure.expect("it says why 2 is not served");
+    assert_eq!(failure.generation, 2);
+    assert!(failure.message.contains("its calls failed"), "{}", failure.message);
     assert_eq!(host.refresh().expect("nothing fails"), Refresh::Held(2));
     assert_eq!(evaluate(&host, &mut host.session(), 2), (GOOD, Vec::new()));
     drop(host);

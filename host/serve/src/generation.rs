@@ -569,6 +569,14 @@ pub enum ActivateError {
         /// The generation.
         generation: u64,
     },
+    /// Its calls failed before the last start.
+    #[error(
+        "generation {generation} was left before the last start, because its calls failed; it is tried again after a while"
+    )]
+    Quarantined {
+        /// The generation.
+        generation: u64,
+    },
     /// No generation before the current one is in memory.
     #[error("no generation before the current one is in memory: pin one of the store's instead")]
     NothingBefore,

@@ -126,7 +126,10 @@ impl Generations {
         }
         let generation = match (loaded, failed.take()) {
             (Some(generation), error) => {
-                failed = error;
+                // For want of another, what was left is served all the same.
+                let number = generation.number;
+                let is_served = |error: &ActivateError| matches!(error, ActivateError::Quarantined { generation } if *generation == number);
+                failed = error.filter(|error| !is_served(error));
                 generation
             }
             (None, error) => return Err(error.unwrap_or(ActivateError::NothingBefore)),
@@ -531,15 +534,18 @@ impl Generations {
 
 /// Which generations a start tries, in order, and why it does not try the store's current one.
 fn candidates(note: &Note, current: Result<u64, ActivateError>) -> (Vec<u64>, Option<ActivateError>) {
-    let (current, failed) = match current {
-        Ok(number) if note.revoked.contains(&number) => (None, Some(ActivateError::Revoked { generation: number })),
-        Ok(number) => (Some(number), None),
-        Err(error) => (None, Some(error)),
-    };
     let is_quarantined = |number: &u64| {
         note.quarantined
             .get(number)
             .is_some_and(|quarantine| quarantine.is_active())
+    };
+    let (current, failed) = match current {
+        Ok(number) if note.revoked.contains(&number) => (None, Some(ActivateError::Revoked { generation: number })),
+        Ok(number) if is_quarantined(&number) => {
+            (Some(number), Some(ActivateError::Quarantined { generation: number }))
+        }
+        Ok(number) => (Some(number), None),
+        Err(error) => (None, Some(error)),
     };
     let served = note.served.filter(|number| !note.revoked.contains(number));
     let in_order = [
