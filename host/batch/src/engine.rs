@@ -4,8 +4,12 @@
 //! for each view of the service:
 //!     scatter  divide the spine and the view's history by entity key; what memory does not hold goes to files
 //!     join     each partition by itself: the as-of join, or the windows through the view's module
+//!   or, where memory has room for the values that are given to rows:
+//!     scatter  the same with the numbers of the history's rows instead of their values
+//!     find     in each partition, the number of the row that each row of the spine is given
+//!     fetch    the values of those rows, each once
 //! emit         read the spine again, in its order:
-//!     gather   the views' results, which lie by partition
+//!     gather   the views' results, which lie by partition or by row of the history
 //!              run the row transforms; hand over row groups, in order
 //! ```
 //!
@@ -40,11 +44,14 @@ use crate::unfinished::Unfinished;
 mod divide;
 mod division;
 pub(crate) mod emit;
+mod find;
+mod found;
 mod gather;
 mod history;
 mod join;
 mod membership;
 pub(crate) mod memory;
+mod pick;
 mod result;
 mod scatter;
 mod spill;
@@ -282,7 +289,7 @@ impl<'a> Engine<'a> {
     }
 
     fn scans(&self) -> impl Iterator<Item = &Scan> {
-        std::iter::once(self.spine.scan()).chain(self.histories.iter().map(|history| &history.scan))
+        std::iter::once(self.spine.scan()).chain(self.histories.iter().map(|history| &*history.scan))
     }
 
     fn scratch(&self) -> PathBuf {

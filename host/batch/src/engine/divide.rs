@@ -109,9 +109,7 @@ pub(crate) fn slices(
         partition.for_each(&engine.budget, |batch| {
             engine.proceed()?;
             let time = |row| time(batch, row);
-            scatter
-                .push(batch, |row| Some(slice(starts, time(row))), time)
-                .map(drop)
+            scatter.push(batch, |row| Some(slice(starts, time(row))), time)
         })?;
         scatter.finish()
     };
@@ -123,12 +121,14 @@ pub(crate) fn slices(
     Ok(spine.into_iter().zip(source).collect())
 }
 
-/// Rows of a history that one thread reads at a time: as many as may be, because a page that is not read to its end is decoded
-/// again for the next rows, and pages of wide files have many.
-fn morsel_rows(history: &History, engine: &Engine<'_>) -> usize {
-    const MOST: u64 = 1 << 17;
-    const LEAST: u64 = 1 << 8;
-    (engine.budget.partition_bytes / 2 / history.scan.row_bytes().max(1)).clamp(LEAST, MOST) as usize
+/// The most rows of a history that one thread reads at a time.
+pub(crate) const MAX_PIECE_ROWS: usize = 1 << 17;
+
+/// Rows of so many bytes that one thread reads at a time: as many as may be, because a page that is not read to its end is
+/// decoded again for the next rows, and pages of wide files have many.
+pub(crate) fn piece_rows(engine: &Engine<'_>, row_bytes: u64) -> usize {
+    const LEAST: usize = 1 << 8;
+    ((engine.budget.partition_bytes / 2 / row_bytes.max(1)) as usize).clamp(LEAST, MAX_PIECE_ROWS)
 }
 
 /// What is known of a spine once it is divided.
@@ -210,7 +210,7 @@ fn scatter_history(
     missing: &[bool],
 ) -> Result<HistoryCounts, BackfillError> {
     let last_us = seen.last_us.load(Ordering::Relaxed);
-    let morsels = history.morsels(morsel_rows(history, engine), last_us);
+    let morsels = history.morsels(piece_rows(engine, history.row_bytes()), last_us);
     let bits = missing.len().ilog2();
     let (keyless, seen_rows) = (AtomicU64::new(0), AtomicU64::new(0));
     crate::workers::for_each(
@@ -222,16 +222,21 @@ fn scatter_history(
             let read = history.read(&morsels[index])?;
             let (batch, words) = (&read.batch, &read.words);
             let event_time = history.event_time(batch);
-            let is_seen = |row: usize| event_time[row] <= last_us && seen.entities.may_contain(words.words[row]);
+            let (mut absent, mut visible) = (0, 0);
             let share = |row: usize| {
-                let share = partition_of(words.words[row], bits);
-                (words.is_present(row) && is_seen(row) && missing[share]).then_some(share)
+                if !words.is_present(row) {
+                    absent += 1;
+                    return None;
+                }
+                let word = words.words[row];
+                let is_seen = event_time[row] <= last_us && seen.entities.may_contain(word);
+                visible += u64::from(is_seen);
+                let share = partition_of(word, bits);
+                (is_seen && missing[share]).then_some(share)
             };
             scatter.push(batch, share, |row| history.visible_from(batch, row))?;
-            let absent = (0..batch.num_rows()).filter(|row| !words.is_present(*row)).count();
-            let visible = (0..batch.num_rows()).filter(|row| words.is_present(*row) && is_seen(*row));
-            keyless.fetch_add(absent as u64, Ordering::Relaxed);
-            seen_rows.fetch_add(visible.count() as u64, Ordering::Relaxed);
+            keyless.fetch_add(absent, Ordering::Relaxed);
+            seen_rows.fetch_add(visible, Ordering::Relaxed);
             engine.advance(batch.num_rows() as u64, 0);
             Ok(())
         },

@@ -6,14 +6,21 @@ use arrow::datatypes::{DataType, UInt8Type};
 use unskew_snapshot::Status;
 
 use super::division::Division;
+use super::found::FoundResult;
 use super::scatter::too_large;
 use super::spill::SpillFile;
 use crate::asof::NO_ROW;
 use crate::backfill::BackfillError;
 use crate::words::KeyWords;
 
+/// What a view gave for the rows of the spine.
+pub(crate) enum ViewResult {
+    Parted(PartedResult),
+    Found(FoundResult),
+}
+
 /// What a view gave for the rows of the spine: by part, in the order of the spine.
-pub(crate) struct ViewResult {
+pub(crate) struct PartedResult {
     pub division: Division,
     /// Whether rows without a key are in the first share; else they are in none, as they have no values.
     pub keeps_keyless: bool,
@@ -60,7 +67,7 @@ pub(crate) struct Gathered {
     pub statuses: Vec<Status>,
 }
 
-impl ViewResult {
+impl PartedResult {
     /// The results of a morsel of the spine, whose keys have these words.
     pub fn gather(
         &self,

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use unskew::{Descriptor, ViewRead, ViewStep};
 use unskew_frame::ColumnType;
@@ -17,12 +17,12 @@ use crate::view::view_source;
 use crate::words::{KeyWords, WordError};
 
 /// The history of a view, to be read in pieces: its key's columns, those of its features or its module's events, the event
-/// time, and the known-at if the source has one.
+/// time, and the known-at if the source has one. Or, [numbered](Self::numbered), with the numbers of its rows for features.
 pub(crate) struct History {
     /// The number of the view.
     pub view: usize,
     pub step: ViewStep,
-    pub scan: Scan,
+    pub scan: Arc<Scan>,
     pub key_columns: usize,
     /// Of the key's columns and of the values.
     pub types: Vec<ColumnType>,
@@ -31,8 +31,18 @@ pub(crate) struct History {
     /// The columns that the service reads, or all of the events.
     pub kept: Vec<usize>,
     schema: SchemaRef,
+    columns: Vec<ColumnSource>,
     /// What was read once the last time that is asked for was known.
-    read: OnceLock<Pruning>,
+    read: Arc<OnceLock<Pruning>>,
+}
+
+/// Where the values of a column are from.
+#[derive(Clone, Copy)]
+enum ColumnSource {
+    /// A column of the scan.
+    Scan(usize),
+    /// The number of the row.
+    RowNumber,
 }
 
 impl History {
@@ -72,14 +82,64 @@ impl History {
         Ok(Self {
             view,
             step: step.clone(),
-            scan,
+            scan: Arc::new(scan),
             key_columns: source.key_columns,
             types,
             names,
             has_known_at: source.table.known_at.is_some(),
             kept,
-            read: OnceLock::new(),
+            read: Arc::default(),
             schema: schema_of(columns.iter().map(|column| column.column_type)),
+            columns: (0..columns.len()).map(ColumnSource::Scan).collect(),
+        })
+    }
+
+    /// The same rows, in which the place of all values is taken by one: the number of the row.
+    pub fn numbered(&self) -> Self {
+        let keys = 0..self.key_columns;
+        let times = self.types.len()..self.columns.len();
+        let mut columns: Vec<ColumnSource> = self.columns[keys.clone()].to_vec();
+        columns.push(ColumnSource::RowNumber);
+        columns.extend(&self.columns[times.clone()]);
+        let mut types = self.types[keys].to_vec();
+        types.push(ColumnType::I64);
+        Self {
+            view: self.view,
+            step: self.step.clone(),
+            scan: Arc::clone(&self.scan),
+            key_columns: self.key_columns,
+            names: Vec::new(),
+            has_known_at: self.has_known_at,
+            kept: vec![self.key_columns],
+            schema: schema_of(types.iter().copied().chain(times.map(|_| ColumnType::Timestamp))),
+            types,
+            columns,
+            read: Arc::clone(&self.read),
+        }
+    }
+
+    /// About how many bytes a row takes in memory.
+    pub fn row_bytes(&self) -> u64 {
+        self.scan.row_bytes(self.scanned())
+    }
+
+    /// About how many bytes the values of a row take that are kept.
+    pub fn kept_row_bytes(&self) -> u64 {
+        self.scan.row_bytes(self.kept.iter().copied())
+    }
+
+    /// What decides which rows are taken: the columns of the key, the event time, and the known-at if there is one.
+    pub fn deciding(&self) -> Vec<usize> {
+        (0..self.key_columns)
+            .chain(self.types.len()..self.columns.len())
+            .collect()
+    }
+
+    /// The columns of the scan that are read.
+    fn scanned(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().filter_map(|column| match column {
+            ColumnSource::Scan(index) => Some(*index),
+            ColumnSource::RowNumber => None,
         })
     }
 
@@ -123,9 +183,18 @@ impl History {
     }
 
     pub fn read(&self, morsel: &Morsel) -> Result<HistoryBatch, BackfillError> {
-        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let piece = self.scan.read(morsel, &all, false)?;
-        let batch = batch_of(&self.schema, piece.columns, morsel.rows)?;
+        let scanned: Vec<usize> = self.scanned().collect();
+        let mut read = self.scan.read(morsel, &scanned, false)?.columns.into_iter();
+        let first_row = morsel.first_row.cast_signed();
+        let column = |source: &ColumnSource| match source {
+            ColumnSource::Scan(_) => read.next(),
+            ColumnSource::RowNumber => {
+                let numbers = Int64Array::from_iter_values(first_row..first_row + morsel.rows as i64);
+                Some(Arc::new(numbers) as ArrayRef)
+            }
+        };
+        let columns = self.columns.iter().filter_map(column).collect();
+        let batch = batch_of(&self.schema, columns, morsel.rows)?;
         Ok(HistoryBatch {
             words: self.words(&batch).map_err(|error| self.key_error(morsel, error))?,
             batch,

@@ -8,7 +8,8 @@ use unskew_snapshot::{EventTime, encode_row};
 
 use super::Engine;
 use super::divide::{Divided, Share, scatter, slices};
-use super::gather::ViewResult;
+use super::find::find_view;
+use super::gather::{PartedResult, ViewResult};
 use super::history::{History, time_at, times};
 use super::result::{KeptResult, PartitionRows, ResultWriter};
 use super::scatter::{share_bits, too_large};
@@ -34,11 +35,17 @@ pub(crate) struct JoinedView {
 /// Joins the spine with the history of a view: both are divided by entity key, then each share is joined by itself.
 pub(crate) fn join_view(engine: &Engine<'_>, view: usize, history: &History) -> Result<JoinedView, BackfillError> {
     let columns = SpineColumns::new(engine, view, history);
-    let bytes = history.scan.row_count() * (history.scan.row_bytes() + 16);
+    let bytes = history.scan.row_count() * (history.row_bytes() + 16);
     let bits = share_bits(bytes + 32 * engine.spine.scan().row_count(), &engine.budget);
     let name = format!("division-{view}-{bits}-{}", engine.spine.morsel_rows);
     let unfinished = engine.unfinished.as_ref();
     let known: Option<Divided> = unfinished.and_then(|unfinished| unfinished.saved_json(&name));
+
+    if known.is_none()
+        && let Some(joined) = find_view(engine, view, history)?
+    {
+        return Ok(joined);
+    }
 
     let mut results: BTreeMap<usize, KeptResult> = BTreeMap::new();
     if let Some(known) = &known {
@@ -176,7 +183,7 @@ fn joined(
         start
     });
     JoinedView {
-        result: ViewResult {
+        result: ViewResult::Parted(PartedResult {
             starts: starts.collect(),
             division,
             keeps_keyless: columns.is_aggregate,
@@ -186,7 +193,7 @@ fn joined(
                 .map(|column_type| canonical_type(*column_type))
                 .collect(),
             partitions,
-        },
+        }),
         counts,
         history,
         ties,
@@ -208,9 +215,7 @@ fn join_features(
         source.insert(0, batch);
     }
     // What decides about rows, as one; the features stay in their pieces.
-    let deciding: Vec<usize> = (0..history.key_columns)
-        .chain(history.types.len()..history.schema().fields().len())
-        .collect();
+    let deciding = history.deciding();
     let schema = Arc::new(history.schema().project(&deciding).map_err(too_large)?);
     let projected: Result<Vec<RecordBatch>, _> = source.iter().map(|batch| batch.project(&deciding)).collect();
     let whole = concat_batches(&schema, &projected.map_err(too_large)?).map_err(too_large)?;
@@ -219,44 +224,24 @@ fn join_features(
         .flat_map(|(piece, batch)| (0..batch.num_rows() as u32).map(move |row| (piece, row)))
         .collect();
 
-    let words = history.words(&whole).map_err(|error| BackfillError::TooLarge {
-        reason: error.source.to_string(),
-    })?;
-    let known_at = history.has_known_at.then(|| whole.column(history.key_columns + 1));
-    let known_at = known_at.map(|array| move |row: u32| time_at(array, row as usize));
     let encode = |row: u32, out: &mut Vec<u8>| {
         let (piece, row) = places[row as usize];
         for (array, column_type) in source[piece as usize].columns().iter().zip(&history.types) {
             encode_row(&[value_at(array, *column_type, row as usize)], out);
         }
     };
-    let versions = Versions {
-        words: &words,
-        keys: KeyColumns::new(history.keys(&whole)),
-        event_time: times(whole.column(history.key_columns)),
-        known_at: known_at
-            .as_ref()
-            .map(|known_at| known_at as &dyn Fn(u32) -> Option<EventTime>),
-        encode: &encode,
-        carried: &carry.tied,
+    let sides = Sides {
+        history,
+        columns,
+        spine,
+        deciding: &whole,
     };
-    let spine_words = KeyWords::lenient(columns.keys(spine), spine.num_rows());
     let Joined {
         rows,
         status,
         ties,
         last,
-    } = join(
-        &versions,
-        &Moments {
-            words: &spine_words,
-            keys: KeyColumns::new(columns.keys(spine)),
-            times: columns.times(spine),
-            sight: engine.options.sight(),
-            ttl: history.step.ttl,
-        },
-        !is_last,
-    );
+    } = join_rows(engine, &sides, &encode, &carry.tied, !is_last)?;
     if !is_last {
         let (last, tied): (Vec<(usize, usize)>, Vec<bool>) = last
             .into_iter()
@@ -291,6 +276,57 @@ fn join_features(
     })
 }
 
+/// What is joined.
+pub(super) struct Sides<'a> {
+    pub history: &'a History,
+    pub columns: &'a SpineColumns,
+    /// Rows of the spine.
+    pub spine: &'a RecordBatch,
+    /// Rows of the history: their [deciding](History::deciding) columns.
+    pub deciding: &'a RecordBatch,
+}
+
+/// Which row of the history each row of the spine is given. `encode` gives the bytes of rows whose values decide; `carried` and
+/// `wants_last` are those of [`join`].
+pub(super) fn join_rows(
+    engine: &Engine<'_>,
+    sides: &Sides<'_>,
+    encode: &dyn Fn(u32, &mut Vec<u8>),
+    carried: &[bool],
+    wants_last: bool,
+) -> Result<Joined, BackfillError> {
+    let Sides {
+        history,
+        columns,
+        spine,
+        deciding,
+    } = sides;
+    let words = history.words(deciding).map_err(|error| BackfillError::TooLarge {
+        reason: error.source.to_string(),
+    })?;
+    let known_at = history.has_known_at.then(|| deciding.column(history.key_columns + 1));
+    let known_at = known_at.map(|array| move |row: u32| time_at(array, row as usize));
+    let versions = Versions {
+        words: &words,
+        keys: KeyColumns::new(history.keys(deciding)),
+        event_time: times(deciding.column(history.key_columns)),
+        known_at: known_at
+            .as_ref()
+            .map(|known_at| known_at as &dyn Fn(u32) -> Option<EventTime>),
+        encode,
+        carried,
+    };
+    let spine_words = KeyWords::lenient(columns.keys(spine), spine.num_rows());
+    let moments = Moments {
+        words: &spine_words,
+        keys: KeyColumns::new(columns.keys(spine)),
+        times: columns.times(spine),
+        sight: engine.options.sight(),
+        ttl: history.step.ttl,
+    };
+    Ok(join(&versions, &moments, wants_last))
+}
+
 /// A column of a partition.
 pub(crate) fn column(array: &ArrayRef, column_type: ColumnType) -> Result<Column, BackfillError> {
     array_to_column(array, column_type).map_err(|error| BackfillError::TooLarge {
@@ -298,6 +334,6 @@ pub(crate) fn column(array: &ArrayRef, column_type: ColumnType) -> Result<Column
     })
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -53,6 +53,11 @@ impl Pool {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether so many more may be held.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit
+    }
+
     /// Whether more is held than should be.
     pub fn is_over(&self) -> bool {
         self.limit < self.used.load(Ordering::Relaxed)

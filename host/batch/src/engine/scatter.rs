@@ -77,13 +77,13 @@ impl<'a> Scatter<'a> {
         }
     }
 
-    /// Divides the rows that have a part. `time` is that of a row. Gives how many went to each part.
+    /// Divides the rows that have a part. `time` is that of a row.
     pub fn push(
         &self,
         batch: &RecordBatch,
-        part: impl Fn(usize) -> Option<usize>,
+        mut part: impl FnMut(usize) -> Option<usize>,
         time: impl Fn(usize) -> i64,
-    ) -> Result<Vec<u32>, BackfillError> {
+    ) -> Result<(), BackfillError> {
         let expected = batch.num_rows() / self.slots.len();
         let mut rows: Vec<Vec<u32>> = self
             .slots
@@ -95,7 +95,6 @@ impl<'a> Scatter<'a> {
                 rows[part].push(row as u32);
             }
         }
-        let counts = rows.iter().map(|rows| rows.len() as u32).collect();
         for (part, rows) in rows.into_iter().enumerate() {
             if rows.is_empty() {
                 continue;
@@ -112,7 +111,7 @@ impl<'a> Scatter<'a> {
             };
             self.hold(part, piece, sample)?;
         }
-        Ok(counts)
+        Ok(())
     }
 
     fn hold(&self, part: usize, piece: RecordBatch, sample: Vec<i64>) -> Result<(), BackfillError> {
@@ -192,6 +191,11 @@ impl Partition {
     /// Whether a part of it is on disk.
     pub fn is_spilled(&self) -> bool {
         self.spill.is_some()
+    }
+
+    /// Its rows that are in memory.
+    pub fn pieces(&self) -> &[RecordBatch] {
+        &self.pieces
     }
 
     /// What it holds in memory.

@@ -87,7 +87,7 @@ impl SpineRows {
             .iter()
             .map(|step| width(plan.slots[step.slot].column_type))
             .sum();
-        let row_bytes = (scan.row_bytes() + scan.carried_row_bytes() + features).max(1);
+        let row_bytes = (scan.row_bytes(0..columns.len()) + scan.carried_row_bytes() + features).max(1);
         let group_rows = floor_power_of_two(GROUP_BYTES / row_bytes).clamp(MIN_GROUP_ROWS, MAX_GROUP_ROWS);
         let morsel_rows = floor_power_of_two(piece_bytes / row_bytes).clamp(MIN_MORSEL_ROWS, group_rows);
         Ok(Self {
@@ -137,9 +137,11 @@ impl SpineRows {
             SlotSource::View { view, .. } => Some(view),
             _ => None,
         }));
-        let keys = views.iter().flat_map(|view| &self.keys[*view]);
+        // What tells the part of a row.
+        let parted = |view: &&usize| matches!(self.results[**view].get(), Some(ViewResult::Parted(_)));
+        let keys = views.iter().filter(parted).flat_map(|view| &self.keys[*view]);
         let mut of_spine: Vec<usize> = slots.iter().chain(keys).copied().collect();
-        if !views.is_empty() {
+        if views.iter().any(|view| parted(&view)) {
             // What divides a share by time.
             of_spine.push(0);
         }
@@ -158,11 +160,6 @@ impl SpineRows {
             read.arrays[slot] = Some(array);
         }
         for view in views {
-            let keys: Vec<ArrayRef> = self.keys[view]
-                .iter()
-                .filter_map(|slot| read.arrays[*slot].clone())
-                .collect();
-            let words = KeyWords::lenient(&keys, rows);
             let of_view = |slot: &usize| match self.sources[*slot] {
                 SlotSource::View { view: of, column } if of == view => Some((*slot, column)),
                 _ => None,
@@ -170,11 +167,21 @@ impl SpineRows {
             let (slots, columns): (Vec<usize>, Vec<usize>) = slots.iter().filter_map(of_view).unzip();
             // A view is read by those after it.
             if let Some(result) = self.results[view].get() {
-                let seen_at = |row: usize| match &read.arrays[0] {
-                    Some(array) => self.sight.seen_at(EventTime(times(array)[row])).0,
-                    None => i64::MIN,
+                let gathered = match result {
+                    ViewResult::Found(found) => {
+                        let first = self.morsels[morsel].first_row as usize;
+                        found.gather(first..first + rows, &columns)?
+                    }
+                    ViewResult::Parted(parted) => {
+                        let keys = self.keys[view].iter().filter_map(|slot| read.arrays[*slot].clone());
+                        let words = KeyWords::lenient(&keys.collect::<Vec<ArrayRef>>(), rows);
+                        let seen_at = |row: usize| match &read.arrays[0] {
+                            Some(array) => self.sight.seen_at(EventTime(times(array)[row])).0,
+                            None => i64::MIN,
+                        };
+                        parted.gather(cache, view, morsel, &words, &seen_at, &columns)?
+                    }
                 };
-                let gathered = result.gather(cache, view, morsel, &words, &seen_at, &columns)?;
                 for (slot, array) in slots.into_iter().zip(gathered.columns) {
                     read.arrays[slot] = Some(array);
                 }

@@ -268,8 +268,8 @@ impl Scan {
         &self.carried
     }
 
-    /// About how many bytes a row of the wanted columns takes in memory.
-    pub fn row_bytes(&self) -> u64 {
+    /// About how many bytes a row of these of the wanted columns takes in memory.
+    pub fn row_bytes(&self, wanted: impl Iterator<Item = usize>) -> u64 {
         let fixed = |column_type: ColumnType| match column_type {
             ColumnType::String | ColumnType::Bytes => None,
             ColumnType::Vector(len) => Some(4 * u64::from(len)),
@@ -277,9 +277,9 @@ impl Scan {
             ColumnType::F32 => Some(4),
             _ => Some(8),
         };
-        let known: u64 = self.columns.iter().filter_map(|column| fixed(column.column_type)).sum();
-        let texts = self.columns.iter().filter(|column| fixed(column.column_type).is_none());
-        known + texts.count() as u64 * self.text_bytes()
+        wanted
+            .map(|index| fixed(self.columns[index].column_type).unwrap_or_else(|| self.text_bytes()))
+            .sum()
     }
 
     /// About how many bytes a text has: at least what it takes in the files, where equal ones may be stored once.
