@@ -1,10 +1,10 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 
 use serde::Deserialize;
 use wasmparser::{Parser, Payload};
@@ -12,7 +12,7 @@ use wit_component::ComponentEncoder;
 
 use crate::check::{CheckError, World, check_component};
 use crate::section::push_section;
-use crate::toolchain::{FEATURE_WARNING, Toolchain, ToolchainError};
+use crate::toolchain::{Toolchain, ToolchainError};
 
 /// How a transform is built.
 #[derive(Clone, Debug, Default)]
@@ -150,18 +150,13 @@ fn compile_core(toolchain: &Toolchain, package: &Package, options: &BuildOptions
     };
     let target_dir = target_dir.join(toolchain.folder());
 
-    let mut flags = remapped(toolchain, &workspace, &target_dir);
-    flags.extend(toolchain.features());
-    let mut command = toolchain.cargo(&flags);
+    let mut command = toolchain.cargo(&remapped(toolchain, &workspace, &target_dir));
     // `rustc`, not `build`: with the one crate type that can be optimised as a whole, also where the crate has others.
     command.args(["rustc", "--release", "--lib", "--crate-type", "cdylib"]);
     command.args(toolchain.target_arguments());
     command.arg("--manifest-path").arg(&package.manifest);
     command.arg("--target-dir").arg(&target_dir);
-    command.arg(match io::stderr().is_terminal() {
-        true => "--message-format=json-diagnostic-rendered-ansi",
-        false => "--message-format=json",
-    });
+    command.arg("--message-format=json-render-diagnostics");
     for setting in PROFILE {
         command.arg("--config").arg(format!("profile.release.{setting}"));
     }
@@ -170,43 +165,22 @@ fn compile_core(toolchain: &Toolchain, package: &Package, options: &BuildOptions
     // Settings of registries are found from here up.
     command.current_dir(&package.directory);
 
-    let (module, status) = follow(&mut command, &package.manifest).map_err(|source| BuildError::Cargo { source })?;
-    if !status.success() {
-        return Err(BuildError::Compile {
-            name: package.name.clone(),
-            status,
-        });
-    }
-    module.ok_or_else(|| BuildError::NoModule {
-        name: package.name.clone(),
-    })
-}
-
-/// Runs cargo, and passes on what the compiler has to say. Gives the path of the module that it made for `manifest`.
-fn follow(command: &mut Command, manifest: &Path) -> io::Result<(Option<PathBuf>, ExitStatus)> {
-    let mut cargo = command
+    let output = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .spawn()?;
-    let stdout = cargo.stdout.take().map(BufReader::new);
-    let module = stdout.map(|messages| read_messages(messages, manifest, |text| eprint!("{text}")));
-    let status = cargo.wait()?;
-    Ok((module.transpose()?.flatten(), status))
-}
-
-fn read_messages(messages: impl BufRead, manifest: &Path, mut say: impl FnMut(&str)) -> io::Result<Option<PathBuf>> {
-    let mut module = None;
-    for line in messages.lines() {
-        let Ok(message) = serde_json::from_str::<Message>(&line?) else {
-            continue;
-        };
-        if let Some(text) = message.diagnostic.as_ref().and_then(Diagnostic::shown) {
-            say(text);
-        }
-        module = module.or_else(|| message.module_of(manifest));
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .map_err(|source| BuildError::Cargo { source })?;
+    if !output.status.success() {
+        return Err(BuildError::Compile {
+            name: package.name.clone(),
+            status: output.status,
+        });
     }
-    Ok(module)
+    module_path(&output.stdout, &package.manifest).ok_or_else(|| BuildError::NoModule {
+        name: package.name.clone(),
+    })
 }
 
 fn workspace_dir(toolchain: &Toolchain, package: &Package) -> Result<PathBuf, BuildError> {
@@ -260,7 +234,7 @@ fn remapped(toolchain: &Toolchain, workspace: &Path, target_dir: &Path) -> Vec<O
     .collect()
 }
 
-/// What cargo says of an artefact that it made, or passes on of the compiler.
+/// What cargo says of an artefact that it made.
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -268,30 +242,15 @@ struct Message {
     manifest_path: PathBuf,
     #[serde(default)]
     filenames: Vec<PathBuf>,
-    #[serde(default, rename = "message")]
-    diagnostic: Option<Diagnostic>,
 }
 
-#[derive(Deserialize)]
-struct Diagnostic {
-    message: String,
-    rendered: Option<String>,
-}
-
-impl Message {
-    fn module_of(self, manifest: &Path) -> Option<PathBuf> {
-        let is_made = self.reason == "compiler-artifact" && self.manifest_path == manifest;
-        let mut files = self.filenames.into_iter().filter(|_| is_made);
-        files.find(|path| path.extension() == Some(OsStr::new("wasm")))
-    }
-}
-
-impl Diagnostic {
-    /// As a terminal shows it, unless it is about what the build itself asks for.
-    fn shown(&self) -> Option<&str> {
-        let is_ours = self.message.starts_with(FEATURE_WARNING);
-        self.rendered.as_deref().filter(|_| !is_ours)
-    }
+fn module_path(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
+    messages
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact" && message.manifest_path == manifest)
+        .flat_map(|message| message.filenames)
+        .find(|path| path.extension() == Some(OsStr::new("wasm")))
 }
 
 /// The module without its custom sections (names, the versions of tools), save those that describe the component's type.

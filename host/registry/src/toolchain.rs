@@ -15,11 +15,6 @@ const MIN_RUSTC: Version = Version(1, 85);
 /// The crates of the standard library that are built where none is installed for [`TARGET`].
 const STD_CRATES: &str = "std,panic_abort";
 
-const WIDE_ARITHMETIC: &str = "-Ctarget-feature=+wide-arithmetic";
-
-/// How the compiler's warning of [`Toolchain::features`] begins. Nobody who builds a transform can do anything about it.
-pub(crate) const FEATURE_WARNING: &str = "unstable feature specified for `-Ctarget-feature`: `wide-arithmetic`";
-
 /// A Rust compiler that can make WebAssembly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
@@ -29,7 +24,6 @@ pub struct Toolchain {
     version: String,
     std: Std,
     linker: PathBuf,
-    has_wide_arithmetic: bool,
 }
 
 /// Where the standard library for [`TARGET`] comes from.
@@ -121,14 +115,6 @@ impl Toolchain {
             arguments.push("-Zbuild-std-features=".to_owned());
         }
         arguments
-    }
-
-    /// What is compiled for beyond the target's own features.
-    ///
-    /// Wide arithmetic is products of 64 bits by 64 bits in one instruction, which hashes are made of. The standard has it and so
-    /// has the compiler, which still warns of the name of the feature: [`FEATURE_WARNING`].
-    pub(crate) fn features(&self) -> Option<OsString> {
-        self.has_wide_arithmetic.then(|| OsString::from(WIDE_ARITHMETIC))
     }
 
     /// The folder of this toolchain's outputs within a target folder.
@@ -250,15 +236,8 @@ impl Compiler {
     }
 
     fn toolchain(&self, std: Std, linkers: &Linkers) -> Option<Toolchain> {
-        let rustc = Some(self.sysroot.join("bin/rustc")).filter(|rustc| rustc.is_file())?;
-        // A compiler that does not take the flag fails, one that does not know the feature does not name it.
-        let features = run(
-            &rustc,
-            &["--print", "target-features", "--target", TARGET, WIDE_ARITHMETIC],
-        );
         Some(Toolchain {
-            has_wide_arithmetic: features.is_some_and(|known| known.contains("wide-arithmetic")),
-            rustc,
+            rustc: Some(self.sysroot.join("bin/rustc")).filter(|rustc| rustc.is_file())?,
             cargo: self.cargo()?,
             sysroot: self.sysroot.clone(),
             version: self.version.clone(),

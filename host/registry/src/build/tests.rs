@@ -50,20 +50,9 @@ not a message
 {"reason":"compiler-artifact","manifest_path":"/me/Cargo.toml","filenames":["/t/me.d","/t/me.wasm"]}
 {"reason":"build-finished","success":true}
 "#;
-    let module_of = |manifest: &str| read_messages(&messages[..], Path::new(manifest), |_| {}).unwrap();
-    assert_eq!(module_of("/me/Cargo.toml"), Some(PathBuf::from("/t/me.wasm")));
-    assert_eq!(module_of("/other/Cargo.toml"), None);
-}
-
-/// But not of the feature that the build itself asks for.
-#[test]
-fn what_the_compiler_says_is_passed_on() {
-    let messages = br#"{"reason":"compiler-message","message":{"message":"unused variable: `x`","rendered":"warning: unused\n"}}
-{"reason":"compiler-message","message":{"message":"unstable feature specified for `-Ctarget-feature`: `wide-arithmetic`","rendered":"warning: unstable\n"}}
-{"reason":"compiler-message","message":{"message":"without text","rendered":null}}
-{"reason":"compiler-message","message":{"message":"mismatched types","rendered":"error: mismatched\n"}}
-"#;
-    let mut said = String::new();
-    read_messages(&messages[..], Path::new("/me/Cargo.toml"), |text| said += text).unwrap();
-    assert_eq!(said, "warning: unused\nerror: mismatched\n");
+    assert_eq!(
+        module_path(messages, Path::new("/me/Cargo.toml")),
+        Some(PathBuf::from("/t/me.wasm"))
+    );
+    assert_eq!(module_path(messages, Path::new("/other/Cargo.toml")), None);
 }
