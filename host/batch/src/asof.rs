@@ -116,13 +116,14 @@ pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>, wants_last: b
 
 /// A row that is being sorted.
 #[derive(Clone, Copy)]
-struct Entry {
-    word: u64,
-    time: i64,
-    row: u32,
+pub(crate) struct Entry {
+    pub word: u64,
+    pub time: i64,
+    pub row: u32,
 }
 
-fn entries(words: &KeyWords, times: &[i64], time: impl Fn(u32, i64) -> i64) -> Vec<Entry> {
+/// The rows that have a key.
+pub(crate) fn entries(words: &KeyWords, times: &[i64], time: impl Fn(u32, i64) -> i64) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(times.len());
     for (row, (word, at)) in (0..).zip(words.words.iter().zip(times)) {
         if words.is_present(row as usize) {

@@ -1,11 +1,15 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
 use proptest::prelude::*;
 use unskew::{CallLimits, Module};
 use unskew_frame::Value;
-use unskew_snapshot::{KeyPart, MICROS_PER_HOUR};
+use unskew_snapshot::{KeyPart, MICROS_PER_HOUR, is_event_visible};
 
 use super::*;
-use crate::asof::Sight;
+use crate::asof::{Moments, Sight, Versions};
 use crate::ctr_history::modules;
+use crate::words::{KeyColumns, KeyWords};
 
 fn module() -> &'static Module {
     &modules()["ctr-history"]
@@ -50,45 +54,102 @@ fn log<'a>(keys: &[Option<EntityKey>], table: &'a Table, call_rows: usize) -> Ev
     }
 }
 
-/// Outputs and statuses of queries, asked `call_rows` at a time.
-fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, call_rows: usize) -> (Vec<Column>, Vec<Status>) {
-    let (keys, table) = table(events);
-    let log = log(&keys, &table, call_rows);
-    let query_keys: Vec<Option<EntityKey>> = queries.iter().map(|(entity, _)| entity.map(key)).collect();
-    let times: Vec<EventTime> = queries.iter().map(|(_, time)| EventTime(time * HALF_HOUR)).collect();
-    let prior = Column::scalar(ColumnType::F64, Value::F64(0.25)).unwrap();
-    // One weight a row: a query must keep its own inputs wherever it lands.
-    let mut weight = Column::new(ColumnType::F64);
-    (0..queries.len()).for_each(|row| weight.push_f64(row as f64 + 1.0));
-    let queries = Queries {
-        keys: &query_keys,
+/// Keys as a column of them, and their words.
+fn words(keys: impl Iterator<Item = Option<i64>>) -> (Vec<ArrayRef>, KeyWords) {
+    let keys: Int64Array = keys.collect();
+    let rows = keys.len();
+    let columns: Vec<ArrayRef> = vec![Arc::new(keys)];
+    let words = KeyWords::lenient(&columns, rows);
+    (columns, words)
+}
+
+/// Sorts out events and queries.
+fn entities(events: &[Event], queries: &[Query], freeze_at: Option<i64>) -> Entities {
+    let (keys, event_words) = words(events.iter().map(|event| Some(event.0)));
+    let (query_keys, query_words) = words(queries.iter().map(|query| query.0));
+    let event_time: Vec<i64> = events.iter().map(|event| event.1 * HALF_HOUR).collect();
+    let known_at = |row: u32| {
+        let event = &events[row as usize];
+        event.2.map(|late| EventTime((event.1 + late) * HALF_HOUR))
+    };
+    let versions = Versions {
+        words: &event_words,
+        keys: KeyColumns::new(&keys),
+        event_time: &event_time,
+        known_at: Some(&known_at),
+        encode: &|row, out| out.push(events[row as usize].3.map_or(2, u8::from)),
+        carried: &[],
+    };
+    let times: Vec<i64> = queries.iter().map(|query| query.1 * HALF_HOUR).collect();
+    let moments = Moments {
+        words: &query_words,
+        keys: KeyColumns::new(&query_keys),
         times: &times,
         sight: Sight {
             freeze_at: freeze_at.map(|at| EventTime(at * HALF_HOUR)),
             lag_us: 0,
         },
-        inputs: &[&prior, &weight],
-        states: &States::new(),
+        ttl: None,
     };
-    let types: Vec<ColumnType> = module()
-        .descriptor()
-        .outputs
-        .iter()
-        .map(|output| output.column_type)
-        .collect();
-    let rows: Vec<u32> = (0..queries.keys.len() as u32).collect();
-    let (done, order) = read_history(&log, &queries, &rows, &mut instance(), &types).unwrap();
-    let place = |row: &u32| order.iter().position(|query| query == row).unwrap();
-    let in_order = |(column_type, done): (&ColumnType, &Column)| {
-        let mut column = Column::new(*column_type);
-        rows.iter()
+    Entities::new(&versions, &moments, false)
+}
+
+/// Outputs of queries in their order, asked so many rows at a time.
+fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, limits: CallRows) -> Vec<Column> {
+    let entities = entities(events, queries, freeze_at);
+    let (mut event_times, mut clicked) = (Column::new(ColumnType::Timestamp), Column::new(ColumnType::Bool));
+    for row in &entities.events {
+        let (_, time, _, click) = events[*row as usize];
+        event_times.push_timestamp(time * HALF_HOUR);
+        clicked.push(click.map_or(Value::Null, Value::Bool)).unwrap();
+    }
+    // One weight a row: a query must keep its own inputs wherever it lands.
+    let (mut times, mut weight) = (Column::new(ColumnType::Timestamp), Column::new(ColumnType::F64));
+    for row in &entities.queries {
+        times.push_timestamp(queries[*row as usize].1 * HALF_HOUR);
+        weight.push_f64(f64::from(*row) + 1.0);
+    }
+    let prior = Column::scalar(ColumnType::F64, Value::F64(0.25)).unwrap();
+    let questions = Questions {
+        entities: &entities,
+        events: &[event_times, clicked],
+        queries: &[times, prior, weight],
+        states: &[],
+        limits,
+    };
+    let types = module().descriptor().outputs.iter().map(|output| output.column_type);
+    let mut done: Vec<Column> = types.clone().map(Column::new).collect();
+    let (mut asking, mut instance) = (Asking::new(&questions), instance());
+    let mut first = 0;
+    while first < queries.len() {
+        let asked = asking.ask(&mut instance, first..queries.len(), &mut done);
+        asked.result.unwrap();
+        assert!(asked.queries > 0, "a call takes a query at least");
+        first += asked.queries;
+    }
+    let place = |row: usize| {
+        entities
+            .queries
+            .iter()
+            .position(|query| *query as usize == row)
+            .unwrap()
+    };
+    let in_order = |(column_type, done): (ColumnType, &Column)| {
+        let mut column = Column::new(column_type);
+        (0..queries.len())
             .map(place)
             .for_each(|place| column.extend_from(done.view(), place..place + 1));
         column
     };
-    let outputs = types.iter().zip(&done).map(in_order).collect();
-    (outputs, queries.statuses(&log))
+    types.zip(&done).map(in_order).collect()
 }
+
+/// All in one call.
+const AT_ONCE: CallRows = CallRows {
+    rows: MAX_CALL_ROWS,
+    events: MAX_CALL_ROWS,
+    hot_queries: MAX_CALL_ROWS,
+};
 
 fn fold(events: &[Event], watermark: i64, call_rows: usize) -> Vec<(EntityKey, EventTime, Vec<u8>)> {
     let (keys, table) = table(events);
@@ -117,8 +178,8 @@ fn an_entity_that_is_too_hot_for_a_call_is_folded_on_the_way() {
         (Some(1), 500),
         (Some(2), 0),
     ]);
-    let at_once = read(&events, &queries, None, MAX_CALL_ROWS);
-    let impressions_7d = |row: usize| at_once.0[6].value(row);
+    let at_once = read(&events, &queries, None, AT_ONCE);
+    let impressions_7d = |row: usize| at_once[6].value(row);
     assert_eq!(
         impressions_7d(0),
         Value::I64(700),
@@ -128,26 +189,29 @@ fn an_entity_that_is_too_hot_for_a_call_is_folded_on_the_way() {
     let states = fold(&events, 200, MAX_CALL_ROWS);
     assert_eq!(states.len(), 2);
     for call_rows in [1, 7, 64, 699, 700, 701] {
-        assert!(
-            read(&events, &queries, None, call_rows) == at_once,
-            "{call_rows} rows a call"
-        );
+        for (events_of_one, hot_queries) in [(call_rows, call_rows), (3 * call_rows, 5), (1_000, 1)] {
+            let limits = CallRows {
+                rows: call_rows,
+                events: events_of_one,
+                hot_queries,
+            };
+            assert!(read(&events, &queries, None, limits) == at_once, "{limits:?}");
+        }
         assert_eq!(fold(&events, 200, call_rows), states, "{call_rows} rows a call");
     }
 }
 
 #[test]
 fn nothing_gives_nothing() {
-    let (outputs, statuses) = read(&[(1, 1, None, None)], &[], None, 8);
-    assert!(outputs.iter().all(|output| output.rows() == 0) && statuses.is_empty());
+    let outputs = read(&[(1, 1, None, None)], &[], None, AT_ONCE);
+    assert!(outputs.iter().all(|output| output.rows() == 0));
     assert_eq!(
         fold(&[(1, 5, None, None)], 5, 8),
         [],
         "an event at the watermark is not before it"
     );
     assert_eq!(fold(&[], 5, 8), []);
-    let (outputs, statuses) = read(&[], &[(Some(1), 1), (None, 1)], None, 8);
-    assert_eq!(statuses, [Status::NotFound; 2]);
+    let outputs = read(&[], &[(Some(1), 1), (None, 1)], None, AT_ONCE);
     assert_eq!(outputs[0].value(1), Value::I64(0));
 }
 
@@ -163,10 +227,51 @@ proptest! {
         queries in proptest::collection::vec((proptest::option::weighted(0.9, 0_i64..4), -50_i64..500), 0..60),
         freeze_at in proptest::option::of(0_i64..400),
         call_rows in 1_usize..40,
+        events_of_one in 1_usize..80,
+        hot_queries in 1_usize..20,
     ) {
-        let at_once = read(&events, &queries, freeze_at, MAX_CALL_ROWS);
-        let in_calls = read(&events, &queries, freeze_at, call_rows);
+        let at_once = read(&events, &queries, freeze_at, AT_ONCE);
+        let limits = CallRows { rows: call_rows, events: events_of_one, hot_queries };
+        let in_calls = read(&events, &queries, freeze_at, limits);
         prop_assert!(in_calls == at_once);
         prop_assert_eq!(fold(&events, 200, call_rows), fold(&events, 200, MAX_CALL_ROWS));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Against a twin that asks of every query and every event whether the one sees the other.
+    #[test]
+    fn a_query_sees_the_events_of_its_entity_that_are_known_before_it(
+        events in proptest::collection::vec(
+            (0_i64..3, -4_i64..12, proptest::option::of(0_i64..6), any::<Option<bool>>()),
+            0..30,
+        ),
+        queries in proptest::collection::vec((proptest::option::weighted(0.9, 0_i64..4), -5_i64..20), 0..20),
+        freeze_at in proptest::option::of(0_i64..15),
+    ) {
+        let entities = entities(&events, &queries, freeze_at);
+        let mut asked: Vec<u32> = entities.queries.clone();
+        asked.sort_unstable();
+        prop_assert_eq!(asked, (0..queries.len() as u32).collect::<Vec<_>>());
+        for (place, row) in entities.queries.iter().enumerate() {
+            let (key, time) = queries[*row as usize];
+            let at = EventTime(freeze_at.map_or(time, |freeze_at| freeze_at.min(time)) * HALF_HOUR);
+            let sees = |(row, event): (usize, &Event)| {
+                let known_at = event.2.map(|late| EventTime((event.1 + late) * HALF_HOUR));
+                let is_seen = is_event_visible(EventTime(event.1 * HALF_HOUR), known_at, at);
+                (Some(event.0) == key && is_seen).then_some(row as u32)
+            };
+            let mut expected: Vec<u32> = events.iter().enumerate().filter_map(sees).collect();
+            let entity = &entities.entities[entities.of_query(place)];
+            prop_assert!(entity.queries.contains(&place) && entity.has_key == key.is_some());
+            let seen = entity.events.start..entity.events.start + entities.visible[place] as usize;
+            prop_assert!(seen.end <= entity.events.end);
+            let mut seen = entities.events[seen].to_vec();
+            seen.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(seen, expected);
+        }
     }
 }

@@ -26,7 +26,6 @@ pub(crate) struct History {
     pub key_columns: usize,
     /// Of the key's columns and of the values.
     pub types: Vec<ColumnType>,
-    pub names: Vec<String>,
     pub has_known_at: bool,
     /// The columns that the service reads, or all of the events.
     pub kept: Vec<usize>,
@@ -57,7 +56,6 @@ impl History {
         let source = view_source(project, modules, &step.view)?;
         let mut columns: Vec<Wanted> = source.table.columns.iter().map(Wanted::from).collect();
         let types: Vec<ColumnType> = columns.iter().map(|column| column.column_type).collect();
-        let names = columns.iter().map(|column| column.name.clone()).collect();
         columns.push(Wanted::time(&source.table.event_time, false));
         columns.extend(
             source
@@ -85,7 +83,6 @@ impl History {
             scan: Arc::new(scan),
             key_columns: source.key_columns,
             types,
-            names,
             has_known_at: source.table.known_at.is_some(),
             kept,
             read: Arc::default(),
@@ -108,7 +105,6 @@ impl History {
             step: self.step.clone(),
             scan: Arc::clone(&self.scan),
             key_columns: self.key_columns,
-            names: Vec::new(),
             has_known_at: self.has_known_at,
             kept: vec![self.key_columns],
             schema: schema_of(types.iter().copied().chain(times.map(|_| ColumnType::Timestamp))),
