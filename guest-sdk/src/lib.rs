@@ -78,6 +78,30 @@
 //! The laws that every accumulator keeps, how windows and states are bounded, and what the batch form costs are in
 //! docs/aggregates.md. Check those of your own with [`aggregator_laws!`].
 //!
+//! # Golden vectors
+//! What the component itself must give, to the bit, is said in `golden.toml` beside the crate's manifest. `unskew build` holds the
+//! component to it and puts it in; so do those who check and publish it, and every host before it serves it. Where a test runs the
+//! compiled Rust source, this runs what is served: it finds a compiler's mistake. A vector without `out` is answered with what the
+//! component gives.
+//!
+//! ```toml
+//! [[vector]]
+//! what = "a click within the hour, an impression of yesterday"
+//! at = 2024-01-15T10:00:00Z
+//! events = [
+//!     { time = 2024-01-15T09:30:00Z, clicked = true },
+//!     { time = 2024-01-14T09:00:00Z, clicked = false },
+//! ]
+//! out = { ctr_1h = 1.0, ctr_1d = 1.0 }
+//!
+//! # Of a row transform, which has neither events nor `at`.
+//! [[vector]]
+//! in = { prediction_time = 2024-01-15T10:00:00Z, page = "news" }
+//! ```
+//!
+//! A column that is not named is missing. Numbers may be `nan` and `inf`; times have their zone; bytes are pairs of hexadecimal
+//! digits, vectors are lists.
+//!
 //! # What a transform cannot do
 //! It imports nothing: no clock, no random numbers, no files, no environment. Time is an input. It keeps nothing between
 //! calls. A panic ends the call and the host serves the declared fallback.

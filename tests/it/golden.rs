@@ -8,7 +8,10 @@ use unskew::{
     ActivateError, CallLimits, Column, ColumnType, Golden, GoldenError, Host, HostOptions, Module, ModuleEntry,
     Refresh, Store, Value,
 };
-use unskew_registry::{Draft, commit, compile_into, make_golden, module_entries, put_golden, put_module};
+use unskew_registry::{
+    Draft, VECTORS_FILE, commit, compile_into, embed_vectors, make_golden, module_entries, put_golden, put_module,
+    vector_calls,
+};
 use unskew_tests::{Fixture, chain, patient, root, runtime};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -290,4 +293,94 @@ fn a_module_that_begins_to_keep_something_is_found_by_the_audit() {
         "{message}"
     );
     assert_eq!(evaluate(), (true, 1));
+}
+
+/// What an author says of a transform, where it is not so: of the component itself, by vector, window and column.
+#[test]
+fn a_module_is_held_to_what_its_author_says() {
+    let given = |transform: &str| {
+        let path = root().join("transforms").join(transform).join(VECTORS_FILE);
+        std::fs::read_to_string(path).expect("it has golden vectors")
+    };
+    let calls = |transform: &str, text: &str| {
+        let (_directory, store) = store();
+        let component = embed_vectors(unskew_tests::component(transform), text).expect("they can be read");
+        let module = &unskew_tests::load(&store, std::slice::from_ref(&component))[transform];
+        let calls = vector_calls(&component, module, LIMITS).map_err(|error| error.to_string());
+        let published = module_entries(&store, &[(transform.to_owned(), module.clone())].into());
+        assert_eq!(calls.is_err(), published.is_err(), "{published:?}");
+        calls
+    };
+    for (transform, count) in [("request-context", 3), ("ctr-history", 6)] {
+        let calls = calls(transform, &given(transform)).expect("they hold");
+        assert_eq!(calls.len(), count, "{transform}");
+    }
+
+    for (transform, from, to, expected) in [
+        (
+            "request-context",
+            "ctr_trend = 0.5",
+            "ctr_trend = 0.5000000000000001",
+            "golden.toml, vector 2 (a full one, in another zone): apply gives 0.5 for `ctr_trend`, expected 0.5000000000000001",
+        ),
+        (
+            "request-context",
+            "hour = 10, ",
+            "",
+            "golden.toml, vector 1 (a bare request, on a Monday at ten): out needs `hour`",
+        ),
+        (
+            "request-context",
+            "item_id = 7 }",
+            "item = 7 }",
+            "in has no column `item`; there are prediction_time, item_id",
+        ),
+        (
+            "request-context",
+            "item_id = 7 }",
+            "item_id = 7.5 }",
+            "`item_id` of in is not a whole number: 7.5",
+        ),
+        (
+            "request-context",
+            "[[vector]]\n",
+            "[[vector]]\nat = 1\n",
+            "a row transform has neither `events` nor `at`",
+        ),
+        (
+            "ctr-history",
+            "clicks_1d = 1",
+            "clicks_1d = 2",
+            "vector 2 (a click now, an impression yesterday, one whose outcome is not known): batch gives 1 for `clicks_1d`, expected 2",
+        ),
+        (
+            "ctr-history",
+            "09:59:59.999999Z",
+            "10:00:00Z",
+            "event 1 is not before `at`: no window has it",
+        ),
+        (
+            "ctr-history",
+            "at = 2024-01-15T10:00:00Z\n",
+            "",
+            "an aggregate needs `at`",
+        ),
+        (
+            "ctr-history",
+            "clicked = false",
+            "clicked = 0",
+            "`clicked` of event 2 is not true or false: 0",
+        ),
+        (
+            "ctr-history",
+            "out = {",
+            "# out = {",
+            "there is no `out`; the component gives\nout = { impressions_1h = 0, clicks_1h = 0, ctr_1h = 0.25,",
+        ),
+    ] {
+        let text = given(transform);
+        assert!(text.contains(from), "{transform}: {from}");
+        let error = calls(transform, &text.replace(from, to)).expect_err(to);
+        assert!(error.contains(expected), "{to}: {error}");
+    }
 }

@@ -9,12 +9,13 @@ use unskew_registry::{BuildError, BuildOptions, COMPONENT_BUDGET_BYTES, Toolchai
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
+use crate::modules::{golden_vectors, load_alone};
 use crate::output;
 
 /// Build a transform's crate into a component.
 ///
 /// Compiles the crate with the first Rust compiler on the PATH that can make WebAssembly, makes the component, checks it
-/// against the contract and writes it as <NAME>.wasm. The same source, dependencies and compiler give the same bytes, and so
+/// against the contract and its golden vectors (golden.toml in the folder of the crate), and writes it as <NAME>.wasm. The same source, dependencies and compiler give the same bytes, and so
 /// the same digest, in every directory and on every machine.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  unskew build transforms/ctr-history --out modules")]
@@ -61,6 +62,8 @@ impl Build {
             }
             error => error.into(),
         })?;
+        let (_, vectors) = load_alone(&built.component)
+            .context(|| format!("{} compiles and keeps to the contract, but does not work", built.name))?;
         let path = self.out.join(format!("{}.wasm", built.name));
         fs::create_dir_all(&self.out)
             .and_then(|()| output::replace(&path, &built.component))
@@ -83,6 +86,7 @@ impl Build {
             .with("world", built.world)
             .with("toolchain", &toolchain)
             .with("size", size)
+            .with("golden", golden_vectors(vectors))
             .with("digest", digest)
             .with("file", path.display())
             .text();
@@ -92,6 +96,7 @@ impl Build {
             "toolchain": toolchain.to_string(),
             "bytes": bytes,
             "budget_bytes": budget,
+            "golden_vectors": vectors,
             "digest": digest,
             "path": path.display().to_string(),
         });

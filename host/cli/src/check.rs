@@ -2,18 +2,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use unskew::{ColumnDescriptor, Descriptor, Digest, Kind, Runtime, Store, Window};
-use unskew_registry::{COMPONENT_BUDGET_BYTES, load_modules};
+use unskew::{ColumnDescriptor, Descriptor, Digest, Kind, Window};
+use unskew_registry::COMPONENT_BUDGET_BYTES;
 use unskew_snapshot::format_duration_us;
 
 use crate::answer::{Answer, Facts, grouped, titled_table};
 use crate::failure::{Context, Failure};
-use crate::modules::read_component;
+use crate::modules::{golden_vectors, load_alone, read_component};
 
 /// Check a component and show what it says of itself.
 ///
 /// The component must be valid, import nothing and export one world of the contract with its very types. Then it is compiled
-/// in a temporary folder and asked to describe itself: its inputs, outputs, windows and owner are shown.
+/// in a temporary folder, asked to describe itself and held to its golden vectors: its inputs, outputs, windows and owner are shown.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  unskew check modules/ctr-history.wasm")]
 pub struct Check {
@@ -26,15 +26,9 @@ impl Check {
     pub fn run(self) -> Result<Answer, Failure> {
         let (bytes, world) = read_component(&self.component)?;
         let digest = Digest::of(&bytes);
-        let scratch = tempfile::tempdir().context(|| "cannot make a temporary folder".to_owned())?;
-        let runtime = Runtime::new()?;
-        let modules = load_modules(&runtime, &Store::new(scratch.path()), std::slice::from_ref(&bytes))
+        let (module, vectors) = load_alone(&bytes)
             .context(|| format!("{} keeps to the contract, but does not work", self.component.display()))?;
-        let descriptor = modules
-            .values()
-            .next()
-            .map(|module| module.descriptor())
-            .ok_or_else(|| Failure::new(format!("{} gave no module", self.component.display())))?;
+        let descriptor = module.descriptor();
 
         let facts = Facts::default()
             .with("name", &descriptor.name)
@@ -50,10 +44,12 @@ impl Check {
                     grouped(COMPONENT_BUDGET_BYTES as u64)
                 ),
             )
+            .with("golden", golden_vectors(vectors))
             .with("digest", digest);
         let mut json = descriptor_json(descriptor);
         json["world"] = json!(world.name());
         json["bytes"] = json!(bytes.len());
+        json["golden_vectors"] = json!(vectors);
         json["digest"] = json!(digest);
         Ok(Answer {
             text: facts.text() + &descriptor_tables(descriptor),

@@ -2,11 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use unskew::catalog::{Binding, Catalog, Service, View};
-use unskew::{ActivateError, Manifest, Module, Runtime, Store, StoreError};
-use unskew_registry::{MAX_COMPONENT_BYTES, World, check_component, compile_into, load_modules};
+use unskew::{ActivateError, CallLimits, GoldenFunction, Manifest, Module, Runtime, Store, StoreError};
+use unskew_registry::{
+    MAX_COMPONENT_BYTES, VECTORS_FILE, World, check_component, compile_into, load_modules, vector_calls,
+};
 
 use crate::failure::{Context, Failure};
 
@@ -17,6 +20,37 @@ pub struct LoadedModules {
     /// The generation that they are of, if they are of one.
     pub generation: Option<u64>,
 }
+
+/// A component as it is loaded here, in a store of its own, and how many golden vectors its author put into it, which it keeps to.
+pub fn load_alone(component: &[u8]) -> Result<(Module, usize), Failure> {
+    let scratch = tempfile::tempdir().context(|| "cannot make a temporary folder".to_owned())?;
+    let modules = load_modules(&Runtime::new()?, &Store::new(scratch.path()), &[component.to_vec()])?;
+    let module = modules
+        .into_values()
+        .next()
+        .ok_or_else(|| Failure::new("it gave no module"))?;
+    let limits = CallLimits {
+        deadline: CHECK_DEADLINE,
+        ..CallLimits::SERVING
+    };
+    let calls = vector_calls(component, &module, limits)?;
+    let vectors = calls
+        .iter()
+        .filter(|call| !matches!(call.function, GoldenFunction::Fold | GoldenFunction::Read));
+    Ok((module, vectors.count()))
+}
+
+/// In words.
+pub fn golden_vectors(count: usize) -> String {
+    match count {
+        0 => format!("none: {VECTORS_FILE} in its crate says what it gives, and every host checks that"),
+        1 => "1 vector holds".to_owned(),
+        count => format!("{count} vectors hold"),
+    }
+}
+
+/// A call of a golden vector on a machine that may be busy.
+const CHECK_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Which modules.
 #[derive(Args, Debug)]

@@ -13,6 +13,7 @@ use wit_component::ComponentEncoder;
 use crate::check::{CheckError, World, check_component};
 use crate::section::push_section;
 use crate::toolchain::{Toolchain, ToolchainError};
+use crate::vectors::{VECTORS_FILE, VectorError, embed_vectors};
 
 /// How a transform is built.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,7 @@ pub fn build_component(crate_dir: &Path, options: &BuildOptions) -> Result<Built
         source,
     })?;
     let core = without_notes(&core).map_err(|reason| package.refused(reason))?;
-    let component = make_component(&package, &core)?;
+    let component = with_vectors(&package, make_component(&package, &core)?)?;
     let world = check_component(&component).map_err(|source| BuildError::Check {
         name: package.name.clone(),
         source,
@@ -291,6 +292,19 @@ fn make_component(package: &Package, core: &[u8]) -> Result<Vec<u8>, BuildError>
         .map_err(refused)
 }
 
+/// With the golden vectors in the crate's folder, if there are any.
+fn with_vectors(package: &Package, component: Vec<u8>) -> Result<Vec<u8>, BuildError> {
+    let path = package.directory.join(VECTORS_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => embed_vectors(&component, &text).map_err(|source| BuildError::Vectors {
+            name: package.name.clone(),
+            source,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(component),
+        Err(source) => Err(BuildError::Read { path, source }),
+    }
+}
+
 /// Why a transform is not built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -356,6 +370,14 @@ pub enum BuildError {
         name: String,
         /// What is wrong.
         reason: String,
+    },
+    /// Its golden vectors cannot be read.
+    #[error("`{name}` has golden vectors that cannot be read")]
+    Vectors {
+        /// The crate.
+        name: String,
+        /// Why.
+        source: VectorError,
     },
     /// The component does not keep to the contract.
     #[error("{name} does not keep to the contract")]

@@ -9,6 +9,7 @@ use unskew::{
 
 use crate::file;
 use crate::publish::{PublishError, is_published};
+use crate::vectors::vector_calls;
 
 /// As hosts have them, less their deadline: a publisher's machine may be slow.
 const LIMITS: CallLimits = CallLimits {
@@ -65,9 +66,12 @@ fn verify_published(store: &Store, module: &Module, entry: &ModuleEntry) -> Resu
     Ok(true)
 }
 
-/// Makes golden calls of a module, checks that they come out the same in any order, and publishes them.
+/// Makes golden calls of a module, its author's own vectors among them, checks that they come out the same in any order, and publishes them.
 fn publish_golden(store: &Store, module: &Module) -> Result<Digest, PublishError> {
-    let golden = make_golden(module)?;
+    let mut golden = make_golden(module)?;
+    let path = store.module_path(&module.digest());
+    let component = fs::read(&path).map_err(|source| PublishError::Read { path, source })?;
+    golden.calls.extend(vector_calls(&component, module, LIMITS)?);
     golden.verify(module, LIMITS)?;
     put_golden(store, &golden.encode()?)
 }

@@ -22,6 +22,7 @@ mod publish;
 mod rewrite;
 mod section;
 mod toolchain;
+mod vectors;
 
 pub use build::{BuildError, BuildOptions, Built, build_component};
 pub use check::{COMPONENT_BUDGET_BYTES, CheckError, MAX_COMPONENT_BYTES, World, check_component};
@@ -31,3 +32,6 @@ pub use load::{LoadModulesError, load_modules};
 pub use publish::{Draft, PublishError, commit, put_module, put_snapshot};
 pub use rewrite::core_module;
 pub use toolchain::{TARGET, Toolchain, ToolchainError};
+pub use vectors::{
+    MAX_VECTORS, MAX_VECTORS_BYTES, VECTORS_FILE, VectorError, embed_vectors, embedded_vectors, vector_calls,
+};

@@ -7,6 +7,7 @@ use unskew::{Catalog, Digest, GoldenError, MANIFEST_FORMAT, Manifest, ModuleEntr
 
 use crate::check::{CheckError, check_component};
 use crate::file;
+use crate::vectors::VectorError;
 
 /// What a generation is made of: a manifest before it has a number.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -204,6 +205,9 @@ pub enum PublishError {
     /// A module gives other values than when it was published, or keeps something from call to call.
     #[error(transparent)]
     Golden(#[from] GoldenError),
+    /// A module does not give what its author says that it gives.
+    #[error("a module does not keep to its golden vectors")]
+    Vectors(#[from] VectorError),
     /// A generation names what is not in the store.
     #[error("{what} is {digest}, which the store does not have: publish it first, {} is missing", path.display())]
     Missing {
