@@ -73,6 +73,15 @@ pub unsafe extern "C" fn cabi_realloc(old: *mut u8, old_len: usize, align: usize
     buffer.cast()
 }
 
+/// Both halves of the product of 128 bits, one over the other. By its name and because it is called, not inlined, the build finds
+/// its calls, and puts the instructions for it in their place: `host/registry/src/product.rs`.
+#[inline(never)]
+#[unsafe(export_name = "unskew_multiply_fold")]
+pub extern "C" fn multiply_fold(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
 /// Where a host writes frame `frame` of its calls when it calls this module directly: room for `words` words, which stays
 /// where it is until more is asked for. That a module exports this says that its functions take frames from there and
 /// leave their results in place: docs/frame.md.

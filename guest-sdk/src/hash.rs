@@ -1,6 +1,7 @@
-use core::hint::black_box;
-
 use xxhash_rust::xxh3::xxh3_64;
+
+#[cfg(target_family = "wasm")]
+use crate::component::multiply_fold;
 
 /// A stable 63-bit hash of `bytes` (XXH3), the same on every machine and in every version: for ids as categories. Not
 /// negative, so that it can be reduced with `%`.
@@ -19,9 +20,8 @@ pub fn hash_pair_i64(first: i64, second: i64) -> i64 {
 
 /// XXH3 without a seed.
 ///
-/// Ids and pairs of them are hashed here: WebAssembly has no product of 128 bits, and the function that stands in for it
-/// where the library multiplies took three of four instructions of a pair's hash. The steps are those of the reference
-/// implementation for 9 to 16 bytes (xxhash.h, `XXH3_len_9to16_64b`).
+/// Pairs of ids are hashed here: for the product that takes most of it there is an instruction, which the library's own code does
+/// not get. The steps are those of the reference implementation for 9 to 16 bytes (xxhash.h, `XXH3_len_9to16_64b`).
 #[inline]
 fn xxh3(bytes: &[u8]) -> u64 {
     /// Of the default secret: words 3 and 4, words 5 and 6.
@@ -46,28 +46,11 @@ const fn avalanche(mut hash: u64) -> u64 {
 }
 
 /// Both halves of the product of 128 bits, one over the other.
+#[cfg(not(target_family = "wasm"))]
 #[inline]
-fn multiply_fold(a: u64, b: u64) -> u64 {
-    if cfg!(target_family = "wasm") {
-        return multiply_fold_by_halves(a, b);
-    }
+const fn multiply_fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64
-}
-
-#[inline]
-fn multiply_fold_by_halves(a: u64, b: u64) -> u64 {
-    const LOW: u64 = u32::MAX as u64;
-    let low_low = (a & LOW) * (b & LOW);
-    let high_low = (a >> 32) * (b & LOW);
-    // Opaque, or the compiler sees what this is and calls the function again.
-    let low_high = black_box((a & LOW) * (b >> 32));
-    let high_high = (a >> 32) * (b >> 32);
-    // None of the sums overflows: (2^32 - 1)^2 + 2 (2^32 - 1) = 2^64 - 1.
-    let cross = (low_low >> 32) + (high_low & LOW) + low_high;
-    let upper = (high_low >> 32) + (cross >> 32) + high_high;
-    let lower = cross << 32 | low_low & LOW;
-    upper ^ lower
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn config(kind: Kind, is_direct: bool) -> wasm_smith::Config {
         relaxed_simd_enabled: false,
         tail_call_enabled: false,
         threads_enabled: false,
-        wide_arithmetic_enabled: false,
+        wide_arithmetic_enabled: true,
         reference_types_enabled: false,
         ..wasm_smith::Config::default()
     }

@@ -20,6 +20,7 @@ impl Engines {
         let engine = |is_canonicalising| {
             let mut config = Config::new();
             config.wasm_relaxed_simd(false);
+            config.wasm_wide_arithmetic(true);
             config.max_wasm_stack(STACK_BYTES);
             config.cranelift_nan_canonicalization(is_canonicalising);
             Engine::new(&config)

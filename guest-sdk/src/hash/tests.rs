@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{multiply_fold, multiply_fold_by_halves, xxh3};
+use super::xxh3;
 use crate::{hash_i64, hash_pair_i64};
 
 /// Computed with the reference implementation of XXH3. A hash that changed would change every model's categories.
@@ -43,12 +43,5 @@ proptest! {
     #[test]
     fn short_hashes_are_those_of_the_library(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         prop_assert_eq!(xxh3(&bytes), xxh3_64(&bytes));
-    }
-
-    #[test]
-    fn a_product_by_halves_is_the_product(a: u64, b: u64) {
-        for (a, b) in [(a, b), (a, u64::MAX), (u64::MAX, u64::MAX), (a << 32, b >> 32), (a | 0xffff_ffff, b)] {
-            prop_assert_eq!(multiply_fold_by_halves(a, b), multiply_fold(a, b));
-        }
     }
 }

@@ -11,6 +11,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::check::{CheckError, World, check_component};
+use crate::product::with_wide_products;
 use crate::section::push_section;
 use crate::toolchain::{Toolchain, ToolchainError};
 use crate::vectors::{VECTORS_FILE, VectorError, embed_vectors};
@@ -66,6 +67,7 @@ pub fn build_component(crate_dir: &Path, options: &BuildOptions) -> Result<Built
         path: core_path,
         source,
     })?;
+    let core = with_wide_products(&core).map_err(|reason| package.refused(reason))?;
     let core = without_notes(&core).map_err(|reason| package.refused(reason))?;
     let component = with_vectors(&package, make_component(&package, &core)?)?;
     let world = check_component(&component).map_err(|source| BuildError::Check {

@@ -62,10 +62,11 @@ pub fn check_component(bytes: &[u8]) -> Result<World, CheckError> {
     check_exports(&exports(bytes)?)
 }
 
-/// What components may use: what every engine has and gives the same results on every machine. No threads and no relaxed
+/// What components may use: what is in the standard and gives the same results on every machine. No threads and no relaxed
 /// SIMD.
 pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::WIDE_ARITHMETIC)
     .union(WasmFeatures::COMPONENT_MODEL);
 
 /// What is wrong before the first section, said as people would.

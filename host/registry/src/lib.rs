@@ -18,6 +18,7 @@ mod fixture;
 mod golden;
 mod load;
 mod nan;
+mod product;
 mod publish;
 mod rewrite;
 mod section;

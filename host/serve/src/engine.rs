@@ -31,6 +31,8 @@ pub fn config() -> Config {
     config.max_wasm_stack(MAX_STACK_BYTES);
     // Results must not depend on the machine: no relaxed SIMD, no threads.
     config.wasm_relaxed_simd(false);
+    // Whole products of 64 bits, which hashes are made of: integers, so the same everywhere.
+    config.wasm_wide_arithmetic(true);
     config.memory_init_cow(true);
     // Small functions of a transform's libraries are called for every row, each with a look at the clock.
     config.compiler_inlining(Inlining::Yes);
@@ -45,7 +47,7 @@ pub const NAN_REWRITE: u32 = 1;
 pub fn settings(cpu: Cpu) -> String {
     format!(
         "wasmtime {WASMTIME_VERSION}\ntarget {TARGET}\ncpu {cpu}\nnan-rewrite {NAN_REWRITE}\nepoch-interruption true\n\
-         relaxed-simd false\ninlining true\nconcurrency false\nstack {MAX_STACK_BYTES}\n",
+         relaxed-simd false\nwide-arithmetic true\ninlining true\nconcurrency false\nstack {MAX_STACK_BYTES}\n",
     )
 }
 

@@ -9,6 +9,7 @@ use crate::check::FEATURES;
 fn engine(is_canonicalising: bool) -> Engine {
     let mut config = Config::new();
     config.wasm_relaxed_simd(false);
+    config.wasm_wide_arithmetic(true);
     config.cranelift_nan_canonicalization(is_canonicalising);
     Engine::new(&config).unwrap()
 }
@@ -131,6 +132,11 @@ fn only_what_is_shown_is_canonicalised() {
             "bits",
             1,
             "(f64.convert_i64_s (i64.reinterpret_f64 (f64.sqrt (local.get $x))))",
+        ),
+        (
+            "both halves of a product of bits",
+            1,
+            "(i64.mul_wide_u (i64.const 3) (i64.reinterpret_f64 (f64.sqrt (local.get $x)))) (drop) (f64.convert_i64_u)",
         ),
         (
             "a sign that is taken",
