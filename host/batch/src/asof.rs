@@ -2,7 +2,10 @@ use std::cmp::Ordering;
 
 use unskew_snapshot::{EventTime, Status, Ttl, Version, compare_versions, is_visible, row_status, visible_from};
 
+pub(crate) use self::entries::{Entry, sorted_entries};
 use crate::words::{KeyColumns, KeyWords};
+
+mod entries;
 
 /// The rows of a source, or of one part of it, for the as-of join.
 pub(crate) struct Versions<'a> {
@@ -74,15 +77,13 @@ impl Sight {
 /// [`Joined::last`].
 pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>, wants_last: bool) -> Joined {
     let rows = moments.times.len();
-    let mut source = match versions.known_at {
-        None => entries(versions.words, versions.event_time, |_, time| time),
-        Some(known_at) => entries(versions.words, versions.event_time, |row, time| {
+    let source = match versions.known_at {
+        None => sorted_entries(versions.words, versions.event_time, |_, time| time),
+        Some(known_at) => sorted_entries(versions.words, versions.event_time, |row, time| {
             visible_from(EventTime(time), known_at(row)).0
         }),
     };
-    let mut spine = entries(moments.words, moments.times, |_, time| time);
-    source.sort_unstable_by_key(|entry| (entry.word, entry.time));
-    spine.sort_unstable_by_key(|entry| (entry.word, entry.time));
+    let spine = sorted_entries(moments.words, moments.times, |_, time| time);
     let mut join = Join {
         versions,
         moments,
@@ -114,29 +115,6 @@ pub(crate) fn join(versions: &Versions<'_>, moments: &Moments<'_>, wants_last: b
     join.joined
 }
 
-/// A row that is being sorted.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    pub word: u64,
-    pub time: i64,
-    pub row: u32,
-}
-
-/// The rows that have a key.
-pub(crate) fn entries(words: &KeyWords, times: &[i64], time: impl Fn(u32, i64) -> i64) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(times.len());
-    for (row, (word, at)) in (0..).zip(words.words.iter().zip(times)) {
-        if words.is_present(row as usize) {
-            entries.push(Entry {
-                word: *word,
-                time: time(row, *at),
-                row,
-            });
-        }
-    }
-    entries
-}
-
 /// How many of the entries have the word of the first.
 fn run(entries: &[Entry]) -> usize {
     let word = entries.first().map(|entry| entry.word);
@@ -157,6 +135,7 @@ struct Join<'a> {
 #[derive(Clone, Copy)]
 struct Best {
     row: u32,
+    event_time: EventTime,
     is_tied: bool,
 }
 
@@ -191,13 +170,17 @@ impl Join<'_> {
             let at = EventTime(moment.time);
             let seen_at = self.moments.sight.seen_at(at);
             while let Some(version) = source.get(next).filter(|version| self.is_visible(version, seen_at)) {
-                best = Some(self.greater(best, version.row));
+                best = Some(self.greater(best, version));
                 next += 1;
             }
-            let Some(Best { row, is_tied }) = best else {
+            let Some(Best {
+                row,
+                event_time,
+                is_tied,
+            }) = best
+            else {
                 continue;
             };
-            let event_time = EventTime(self.versions.event_time[row as usize]);
             let status = row_status(event_time, self.moments.ttl, at);
             self.joined.status[moment.row as usize] = status;
             if status.is_present() {
@@ -207,36 +190,43 @@ impl Join<'_> {
         }
         if self.wants_last {
             for version in &source[next..] {
-                best = Some(self.greater(best, version.row));
+                best = Some(self.greater(best, version));
             }
             self.joined.last.extend(best.map(|best| (best.row, best.is_tied)));
         }
     }
 
     fn is_visible(&self, version: &Entry, seen_at: EventTime) -> bool {
-        match self.versions.known_at {
-            None => is_visible(EventTime(version.time), None, seen_at),
-            Some(known_at) => {
-                let event_time = EventTime(self.versions.event_time[version.row as usize]);
-                is_visible(event_time, known_at(version.row), seen_at)
-            }
-        }
+        let known_at = self.versions.known_at.and_then(|known_at| known_at(version.row));
+        is_visible(self.event_time(version), known_at, seen_at)
+    }
+
+    /// Where all is known at once, rows become visible when they happen.
+    fn event_time(&self, version: &Entry) -> EventTime {
+        EventTime(match self.versions.known_at {
+            None => version.time,
+            Some(_) => self.versions.event_time[version.row as usize],
+        })
     }
 
     /// The greater of the greatest so far and another version.
-    fn greater(&mut self, best: Option<Best>, row: u32) -> Best {
-        let is_tied = self.versions.carried.get(row as usize).is_some_and(|is_tied| *is_tied);
-        let here = Best { row, is_tied };
+    fn greater(&mut self, best: Option<Best>, version: &Entry) -> Best {
+        let row = version.row;
+        let here = Best {
+            row,
+            event_time: self.event_time(version),
+            is_tied: self.versions.carried.get(row as usize).is_some_and(|is_tied| *is_tied),
+        };
         let Some(best) = best else {
             return here;
         };
         // Without its bytes first: versions of the same times are few.
-        let version = |row: u32, bytes| Version {
-            event_time: EventTime(self.versions.event_time[row as usize]),
-            known_at: self.versions.known_at.and_then(|known_at| known_at(row)),
+        let version = |of: Best, bytes| Version {
+            event_time: of.event_time,
+            known_at: self.versions.known_at.and_then(|known_at| known_at(of.row)),
             row: bytes,
         };
-        match compare_versions(&version(best.row, &[]), &version(row, &[])) {
+        match compare_versions(&version(best, &[]), &version(here, &[])) {
             Ordering::Less => here,
             Ordering::Greater => best,
             Ordering::Equal => {
@@ -244,13 +234,11 @@ impl Join<'_> {
                 self.here.clear();
                 (self.versions.encode)(best.row, &mut self.best);
                 (self.versions.encode)(row, &mut self.here);
-                let (old, new) = (version(best.row, &self.best), version(row, &self.here));
-                Best {
-                    row: match compare_versions(&old, &new) {
-                        Ordering::Less => row,
-                        _ => best.row,
-                    },
-                    is_tied: best.is_tied || is_tied || old.is_tied_with(&new),
+                let (old, new) = (version(best, &self.best), version(here, &self.here));
+                let is_tied = best.is_tied || here.is_tied || old.is_tied_with(&new);
+                match compare_versions(&old, &new) {
+                    Ordering::Less => Best { is_tied, ..here },
+                    _ => Best { is_tied, ..best },
                 }
             }
         }

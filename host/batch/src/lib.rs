@@ -23,6 +23,7 @@ mod engine;
 mod entity_key;
 mod events;
 mod finish;
+mod flush;
 mod hashing;
 mod increment;
 mod job;

@@ -14,8 +14,9 @@ use parquet::schema::types::ColumnPath;
 use tempfile::TempPath;
 use unskew::Digest;
 
+use crate::flush::Flush;
 use crate::hashing::HashingWriter;
-use crate::row_group::{RowGroup, RowGroupEncoder, STEP_ROWS};
+use crate::row_group::{MIN_STEP_ROWS, RowGroup, RowGroupEncoder};
 use crate::storage::Storage;
 
 const ZSTD_LEVEL: i32 = 3;
@@ -48,6 +49,7 @@ pub(crate) struct TableWriter {
     /// As messages name it.
     path: PathBuf,
     writer: SerializedFileWriter<HashingWriter<BufWriter<File>>>,
+    flush: Flush,
     rows: u64,
 }
 
@@ -75,6 +77,8 @@ impl TableWriter {
             .map(|(name, data_type)| Field::new(name, data_type.clone(), true))
             .collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let flush = file.try_clone().map(Flush::new);
+        let flush = flush.map_err(|source| io_error(path, source))?;
         let out = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
         let failed = |error| write_error(path, error);
         let (writer, columns) = parquet_writer(out, &schema, Values::Repeated).map_err(failed)?;
@@ -82,6 +86,7 @@ impl TableWriter {
         let writer = Self {
             path: path.to_owned(),
             writer,
+            flush,
             rows: 0,
         };
         Ok((writer, RowGroupEncoder::new(path.to_owned(), schema, columns, plain)))
@@ -90,17 +95,19 @@ impl TableWriter {
     /// Appends a row group. One without rows is none.
     pub fn append(&mut self, group: RowGroup) -> Result<(), WriteError> {
         self.rows += group.rows() as u64;
-        group
-            .append_to(&mut self.writer)
-            .map_err(|error| write_error(&self.path, error))
+        let appended = group.append_to(&mut self.writer);
+        appended.map_err(|error| write_error(&self.path, error))?;
+        let flushed = self.flush.up_to(self.writer.bytes_written() as u64);
+        flushed.map_err(|source| io_error(&self.path, source))
     }
 
     /// Ends the file and has it on disk.
-    pub fn finish(self) -> Result<WrittenTable, WriteError> {
+    pub fn finish(mut self) -> Result<WrittenTable, WriteError> {
         let path = self.path;
         let out = self.writer.into_inner().map_err(|error| write_error(&path, error))?;
         let (mut out, digest, bytes) = out.finish();
-        let synced = out.flush().and_then(|()| out.get_ref().sync_all());
+        let flushed = out.flush().and_then(|()| self.flush.finish());
+        let synced = flushed.and_then(|()| out.get_ref().sync_all());
         synced.map_err(|source| io_error(&path, source))?;
         Ok(WrittenTable {
             rows: self.rows,
@@ -132,7 +139,7 @@ pub(crate) fn parquet_writer<W: Write + Send>(
 fn properties(schema: &Schema, values: Values) -> parquet::errors::Result<WriterProperties> {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
-        .set_write_batch_size(STEP_ROWS)
+        .set_write_batch_size(MIN_STEP_ROWS)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for field in schema.fields() {

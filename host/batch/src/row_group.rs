@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::concat;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
@@ -27,6 +27,7 @@ pub(crate) struct RowGroupEncoder {
     /// Makes the writers of columns whose values are [`Values::Repeated`], and of those whose values are not.
     columns: ArrowRowGroupWriterFactory,
     plain: ArrowRowGroupWriterFactory,
+    step_rows: usize,
 }
 
 /// An encoded row group.
@@ -44,9 +45,12 @@ pub(crate) enum RowGroup {
     },
 }
 
-/// The rows that are written at a time: as many as the writer of a column writes between two looks at the size of its page, so that
-/// pages end where they would if all were written at once.
-pub(crate) const STEP_ROWS: usize = 1 << 10;
+/// What is written at a time is a step: so many rows that they take about as many bytes. Pages end where steps do, so how many there
+/// are depends on the columns alone.
+const STEP_BYTES: usize = 1 << 20;
+const MAX_STEP_ROWS: usize = 1 << 13;
+/// The least rows of a step, and those that say what the values of a column are like.
+pub(crate) const MIN_STEP_ROWS: usize = 1 << 10;
 /// The key of what a saved row group says of its rows.
 const QUARANTINED: &str = "unskew.quarantined";
 
@@ -59,6 +63,7 @@ impl RowGroupEncoder {
     ) -> Self {
         Self {
             path,
+            step_rows: step_rows(&schema),
             schema,
             columns,
             plain,
@@ -86,7 +91,7 @@ impl RowGroupEncoder {
         let mut repeated = repeated.into_iter();
         for (field, array) in self.schema.fields().iter().zip(columns) {
             let leaves = compute_leaves(field, array)?.len();
-            let are_different = leaves == 1 && are_different(array);
+            let are_different = leaves == 1 && are_different(&array.slice(0, array.len().min(MIN_STEP_ROWS)));
             for (repeated, plain) in repeated.by_ref().zip(plain.by_ref()).take(leaves) {
                 writers.push(if are_different { plain } else { repeated });
             }
@@ -133,14 +138,15 @@ impl OpenRowGroup<'_> {
     pub fn push(&mut self, rows: usize, columns: &[ArrayRef], quarantined: Vec<Quarantined>) -> Result<(), WriteError> {
         self.quarantined.extend(quarantined);
         self.rows += rows;
+        let step_rows = self.encoder.step_rows;
         let mut start = 0;
         while start < rows {
-            let step = (STEP_ROWS - self.waiting_rows).min(rows - start);
+            let step = (step_rows - self.waiting_rows).min(rows - start);
             let slices = columns.iter().map(|column| column.slice(start, step)).collect();
             self.waiting.push(slices);
             self.waiting_rows += step;
             start += step;
-            if self.waiting_rows == STEP_ROWS {
+            if self.waiting_rows == step_rows {
                 self.write_waiting()?;
             }
         }
@@ -189,6 +195,17 @@ impl OpenRowGroup<'_> {
         };
         write().map_err(|error| parquet_error(&self.encoder.path, &error))
     }
+}
+
+fn step_rows(schema: &Schema) -> usize {
+    /// Of a text, a list and the like, about.
+    const WIDTH: usize = 32;
+    let fields = schema.fields().iter();
+    let row_bytes: usize = fields
+        .map(|field| field.data_type().primitive_width().unwrap_or(WIDTH))
+        .sum();
+    let rows = (STEP_BYTES / row_bytes.max(1)).clamp(MIN_STEP_ROWS, MAX_STEP_ROWS);
+    1 << rows.ilog2()
 }
 
 /// Whether more than half of the values of a column of integers, times, texts or bytes differ from those before them: then a

@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use unskew_snapshot::{EventTime, Version, compare_versions, event_visible_from, is_event_visible};
 
-use crate::asof::{Entry, Moments, Versions, entries};
+use crate::asof::{Entry, Moments, Versions, sorted_entries};
 use crate::words::KeyColumns;
 
 /// The events and the queries of an aggregate by entity: which events a query may see are the first so many of its entity's.
@@ -38,12 +38,10 @@ impl Entities {
     /// ```
     pub fn new(events: &Versions<'_>, queries: &Moments<'_>, wants_all: bool) -> Self {
         let known_at = |row: u32| events.known_at.and_then(|known_at| known_at(row));
-        let mut source = entries(events.words, events.event_time, |row, time| {
+        let mut source = sorted_entries(events.words, events.event_time, |row, time| {
             event_visible_from(EventTime(time), known_at(row)).0
         });
-        let mut spine = entries(queries.words, queries.times, |_, time| time);
-        source.sort_unstable_by_key(|entry| (entry.word, entry.time));
-        spine.sort_unstable_by_key(|entry| (entry.word, entry.time));
+        let spine = sorted_entries(queries.words, queries.times, |_, time| time);
         let mut sorting = Sorting {
             events,
             queries,
