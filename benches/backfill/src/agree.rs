@@ -1,14 +1,16 @@
 use std::error::Error;
 use std::path::Path;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
-use arrow::compute::{cast, concat_batches, take};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{cast, concat_batches, filter, take};
 use arrow::datatypes::{DataType, Int64Type};
 
 use crate::files;
 
 /// The features of a training set, in the order of the spine, whatever the order of its rows.
 pub struct Features {
+    /// The numbers of the rows, ascending.
+    rows: Vec<i64>,
     columns: Vec<ArrayRef>,
 }
 
@@ -22,6 +24,7 @@ impl Features {
         let rows = rows.as_primitive::<Int64Type>().values();
         let mut order: Vec<u64> = (0..rows.len() as u64).collect();
         order.sort_unstable_by_key(|index| rows[*index as usize]);
+        let rows = order.iter().map(|index| rows[*index as usize]).collect();
         let order = UInt64Array::from(order);
         let column = |index: u64| -> Result<ArrayRef, Box<dyn Error>> {
             let name = format!("f{index}");
@@ -32,8 +35,27 @@ impl Features {
             Ok(take(array, &order, None)?)
         };
         Ok(Self {
+            rows,
             columns: (0..features).map(column).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The rows that `other` has too; all, if one of the others has features.
+    pub fn rows_of(&self, other: &Self) -> Result<Self, Box<dyn Error>> {
+        let is_kept = |row: &i64| other.rows.binary_search(row).is_ok();
+        let has_features = |index: usize| self.columns.iter().any(|column| column.is_valid(index));
+        let is_whole = (0..self.rows.len()).any(|index| !is_kept(&self.rows[index]) && has_features(index));
+        let mask: BooleanArray = self.rows.iter().map(|row| Some(is_whole || is_kept(row))).collect();
+        let kept = |column: &ArrayRef| filter(column, &mask);
+        let rows = self.rows.iter().copied();
+        Ok(Self {
+            rows: rows.filter(|row| is_whole || is_kept(row)).collect(),
+            columns: self.columns.iter().map(kept).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
     }
 
     /// The first difference from `other`, whose integers may have become floats where some are missing.

@@ -15,6 +15,17 @@ pub struct Size {
     pub history_rows: u64,
     pub users: u64,
     pub features: u64,
+    /// Whether users have as many rows each; else a few have most.
+    pub is_uniform: bool,
+}
+
+impl Size {
+    fn user(&self, random: u64) -> i64 {
+        match self.is_uniform {
+            true => (random % self.users) as i64,
+            false => user(random, self.users),
+        }
+    }
 }
 
 const ROWS_PER_BATCH: u64 = 1 << 16;
@@ -34,7 +45,7 @@ pub fn write_spine(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
             (
                 "user".to_owned(),
                 Arc::new(Int64Array::from_iter_values(
-                    rows.clone().map(|row| user(random(row, 0), size.users)),
+                    rows.clone().map(|row| size.user(random(row, 0))),
                 )),
             ),
             (
@@ -64,7 +75,7 @@ pub fn write_history(path: &Path, size: &Size) -> Result<(), Box<dyn Error>> {
             (
                 "user".to_owned(),
                 Arc::new(Int64Array::from_iter_values(
-                    rows.clone().map(|row| user(random(row, 0), size.users)),
+                    rows.clone().map(|row| size.user(random(row, 0))),
                 )) as ArrayRef,
             ),
             (

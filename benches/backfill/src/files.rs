@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -40,37 +40,18 @@ fn builder() -> Result<WriterPropertiesBuilder, parquet::errors::ParquetError> {
         .set_statistics_enabled(EnabledStatistics::Chunk))
 }
 
-/// The floor: reads every value of both files, then writes as many rows as the spine has, of the columns of the spine and the
-/// features, all on `threads` threads, a row group at a time. It joins nothing.
-pub fn read_and_write(spine: &Path, history: &Path, out: &Path, threads: usize) -> Result<(), Failure> {
-    let spine = read(spine, threads, usize::MAX)?;
-    let rows: usize = spine.iter().map(RecordBatch::num_rows).sum();
-    let history = read(history, threads, rows.div_ceil(GROUP_ROWS))?;
-    let groups: Vec<RecordBatch> = spine
-        .iter()
-        .zip(&history)
-        .map(|(spine, history)| beside(spine, history))
-        .collect::<Result<_, _>>()?;
-    write(out, &groups, threads)
-}
-
-/// The columns of `spine`, then those of `history` that are its own.
-fn beside(spine: &RecordBatch, history: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let rows = spine.num_rows().min(history.num_rows());
-    let columns = |batch: &RecordBatch| -> Vec<(String, ArrayRef)> {
-        let names = batch
-            .schema()
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect::<Vec<_>>();
-        names
-            .into_iter()
-            .zip(batch.slice(0, rows).columns().iter().cloned())
-            .collect()
-    };
-    let of_history = columns(history).into_iter().filter(|(name, _)| name.starts_with('f'));
-    RecordBatch::try_from_iter(columns(spine).into_iter().chain(of_history))
+/// The floor: reads every value of both files, then writes `answer`, the row groups of a training set that are in memory already,
+/// all on `threads` threads, a row group at a time. It joins nothing.
+pub fn read_and_write(
+    spine: &Path,
+    history: &Path,
+    answer: &[RecordBatch],
+    out: &Path,
+    threads: usize,
+) -> Result<(), Failure> {
+    read(spine, threads, 0)?;
+    read(history, threads, 0)?;
+    write(out, answer, threads)
 }
 
 /// Reads all row groups and keeps the first `kept`.
