@@ -14,6 +14,8 @@ const MIN_KEY_BYTES: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Census {
     pub(crate) row_count: u64,
+    /// Of the rows: the keys that a delta removes, which have neither a time nor values.
+    pub(crate) removed_count: u64,
     pub(crate) event_times: Option<(EventTime, EventTime)>,
     pub(crate) statistics: Vec<FeatureStatistics>,
     pub(crate) heap_bytes: u64,
@@ -26,6 +28,7 @@ impl Census {
     pub(crate) fn new(layout: &RowLayout) -> Self {
         Self {
             row_count: 0,
+            removed_count: 0,
             event_times: None,
             statistics: vec![FeatureStatistics::default(); layout.feature_count()],
             heap_bytes: 0,
@@ -37,6 +40,9 @@ impl Census {
     /// Counts the row of a key.
     pub(crate) fn count(&mut self, layout: &RowLayout, record: Record<'_>) {
         self.count_record(record);
+        if record.is_removed {
+            return;
+        }
         for (feature, statistics) in self.statistics.iter_mut().enumerate() {
             statistics.count(layout.value(record.row, record.heap, feature));
         }
@@ -55,6 +61,10 @@ impl Census {
         self.heap_bytes += record.heap.len() as u64;
         self.record_bytes += 8 * record.word_count() as u64;
         self.key_lengths[record.key.len().min(MAX_KEY_BYTES)] += 1;
+        if record.is_removed {
+            self.removed_count += 1;
+            return;
+        }
         let time = EventTime(event_time_us(record.row));
         let (first, last) = self.event_times.unwrap_or((time, time));
         self.event_times = Some((first.min(time), last.max(time)));

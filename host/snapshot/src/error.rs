@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use unskew_frame::ColumnType;
 
+use crate::delta::MAX_DELTAS;
 use crate::header::{FORMAT_VERSION, Section};
 use crate::schema::MAX_VALUE_BYTES;
 use crate::{EventTime, KeyError, SchemaError};
@@ -204,6 +205,15 @@ pub enum WriteError {
         /// The key, as text.
         key: String,
     },
+    /// A key is removed in a snapshot that is no delta.
+    #[error("the key {key} cannot be removed: a snapshot that is no delta has only the keys that there are")]
+    NotADelta {
+        /// The key, as text.
+        key: String,
+    },
+    /// A delta has a number that none has, or its base and what it follows do not agree with that number.
+    #[error("a base has at most {MAX_DELTAS} deltas, of which the first alone follows it directly: compact them")]
+    DeltaNumber,
     /// More rows, keys or values than a file can address.
     #[error("there are more than {limit} {what}")]
     TooLarge {

@@ -48,6 +48,7 @@
 mod asof;
 mod census;
 mod chunk;
+mod delta;
 mod detached;
 mod diff;
 mod duration;
@@ -82,6 +83,7 @@ mod writer;
 pub use asof::{
     Version, compare_versions, decode_row, encode_row, event_visible_from, is_event_visible, is_visible, visible_from,
 };
+pub use delta::{DeltaOf, MAX_DELTAS};
 pub use detached::DetachedRow;
 pub use diff::{DiffError, FeatureDiff, KeyDiff, SnapshotDiff, diff};
 pub use duration::{ParseDurationError, format_duration_us, parse_duration_us};

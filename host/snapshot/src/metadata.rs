@@ -1,7 +1,10 @@
 use rkyv::rancor;
 use unskew_frame::ColumnType;
 
-use crate::{EventTime, FeatureColumn, FeatureStatistics, KeyColumn, KeyType, SnapshotMeta, SnapshotSchema, Ttl};
+use crate::delta::EXTENSION;
+use crate::{
+    DeltaOf, EventTime, FeatureColumn, FeatureStatistics, KeyColumn, KeyType, SnapshotMeta, SnapshotSchema, Ttl,
+};
 
 /// The metadata section, archived: [`SnapshotMeta`] with types as numbers, so that a change of the Rust types is not a change
 /// of the format.
@@ -21,7 +24,7 @@ struct Metadata {
     extensions: Vec<Extension>,
 }
 
-/// What later writers add. None is defined yet; one that is not required is skipped by readers that do not know it.
+/// What later writers add: `delta`. One that is not required is skipped by readers that do not know it.
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct Extension {
     name: String,
@@ -81,7 +84,7 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
         module_digest: meta.module_digest,
         state_version: meta.state_version,
         builder: meta.builder.clone(),
-        extensions: Vec::new(),
+        extensions: meta.delta.iter().map(|of| delta_extension(of, meta)).collect(),
     };
     match rkyv::to_bytes::<rancor::Error>(&metadata) {
         Ok(bytes) => Ok(bytes.into_vec()),
@@ -94,11 +97,9 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
     let metadata: Metadata =
         rkyv::from_bytes::<_, rancor::Error>(bytes).map_err(|error| format!("it cannot be read: {error}"))?;
-    if let Some(extension) = metadata.extensions.iter().find(|extension| extension.is_required) {
-        return Err(format!(
-            "it needs `{}`, which this program does not know",
-            extension.name
-        ));
+    let (delta, removed_count) = decode_extensions(&metadata.extensions)?;
+    if removed_count > metadata.row_count {
+        return Err(format!("it counts {removed_count} removed keys, more than rows"));
     }
     let statistics = metadata.features.iter().map(|column| FeatureStatistics {
         null_count: column.null_count,
@@ -132,13 +133,39 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
         watermark: EventTime(metadata.watermark_us),
         module_digest: metadata.module_digest,
         state_version: metadata.state_version,
+        delta,
         row_count: metadata.row_count,
+        removed_count,
         event_times: metadata
             .event_times_us
             .map(|(first, last)| (EventTime(first), EventTime(last))),
         statistics,
         builder: metadata.builder,
     })
+}
+
+fn delta_extension(of: &DeltaOf, meta: &SnapshotMeta) -> Extension {
+    Extension {
+        name: EXTENSION.to_owned(),
+        // A reader that took a delta for a whole snapshot would miss most keys.
+        is_required: true,
+        bytes: of.encode(meta.removed_count),
+    }
+}
+
+/// What the file is a delta of, and the keys that it removes.
+fn decode_extensions(extensions: &[Extension]) -> Result<(Option<DeltaOf>, u64), String> {
+    let mut delta = None;
+    for extension in extensions {
+        if extension.name == EXTENSION {
+            let decoded = DeltaOf::decode(&extension.bytes).filter(|_| delta.is_none());
+            delta = Some(decoded.ok_or("what it says of the base of a delta is malformed")?);
+        } else if extension.is_required {
+            let name = &extension.name;
+            return Err(format!("it needs `{name}`, which this program does not know"));
+        }
+    }
+    Ok(delta.map_or((None, 0), |(of, removed_count)| (Some(of), removed_count)))
 }
 
 fn tag(number: u32) -> Option<u8> {

@@ -9,7 +9,7 @@ use crate::placement::{FREE, Placer};
 use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::record::{self, Record};
 use crate::resolve::Resolver;
-use crate::row_layout::{Extent, LONG_KEY, OCCUPIED, RowLayout, put_key_extent};
+use crate::row_layout::{Extent, LONG_KEY, OCCUPIED, REMOVED, RowLayout, put_key_extent};
 use crate::sorter::Sorter;
 use crate::spill::{SpillDirectory, Spool};
 use crate::{SchemaError, SnapshotMeta, WriteError, WriteOptions, WriteProgress, WriteStage, metadata};
@@ -189,7 +189,9 @@ fn meta(options: &WriteOptions, census: &Census) -> SnapshotMeta {
         watermark: options.watermark,
         module_digest: options.module_digest,
         state_version: options.state_version,
+        delta: options.delta,
         row_count: census.row_count,
+        removed_count: census.removed_count,
         event_times: census.event_times,
         statistics: census.statistics.clone(),
         builder: BUILDER.to_owned(),
@@ -357,6 +359,9 @@ impl<'a, W: Write> RowWriter<'a, W> {
         let row = self.blocks.extend(layout.row_bytes());
         layout.copy_values(row, self.source_layout, record.row);
         layout.set_flags(row, OCCUPIED | mask);
+        if record.is_removed {
+            layout.set_flags(row, REMOVED);
+        }
         if record.key.len() <= layout.key_bytes() {
             RowLayout::put_key(row, record.key);
         } else {

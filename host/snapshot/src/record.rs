@@ -1,9 +1,9 @@
 //! A pushed row on its way into a file, in memory and in spill files.
 //!
 //! ```text
-//!  0       8        12      14     15    16       24
-//!  | hash  | heap   | key   | has  | 0   | known  | row | key | heap | zeros up to a multiple of 8
-//!  |       | bytes  | bytes | known|     | at     |
+//!  0       8        12      14     15      16       24
+//!  | hash  | heap   | key   | has  | is    | known  | row | key | heap | zeros up to a multiple of 8
+//!  |       | bytes  | bytes | known| gone  | at     |
 //! ```
 //! The row is in the layout without a key, and its extents are into the record's own heap.
 
@@ -19,6 +19,8 @@ pub(crate) const HEAD_BYTES: usize = 24;
 pub(crate) struct Record<'a> {
     pub(crate) hash: u64,
     pub(crate) known_at: Option<EventTime>,
+    /// Whether the key is one that a delta removes; then the row is zeros.
+    pub(crate) is_removed: bool,
     pub(crate) row: &'a [u8],
     pub(crate) key: &'a [u8],
     pub(crate) heap: &'a [u8],
@@ -39,6 +41,7 @@ impl<'a> Record<'a> {
         let (key, rest) = rest.split_at_checked(key_bytes).unwrap_or_default();
         Self {
             hash: u64_at(bytes, 0),
+            is_removed: bytes.get(15) == Some(&1),
             known_at: (bytes.get(14) == Some(&1)).then(|| EventTime(u64_at(bytes, 16).cast_signed())),
             row,
             key,
@@ -75,6 +78,7 @@ impl<'a> Record<'a> {
         head[..8].copy_from_slice(&self.hash.to_le_bytes());
         head[8..12].copy_from_slice(&(self.heap.len() as u32).to_le_bytes());
         head[12..14].copy_from_slice(&(self.key.len() as u16).to_le_bytes());
+        head[15] = u8::from(self.is_removed);
         if let Some(known_at) = self.known_at {
             head[14] = 1;
             head[16..].copy_from_slice(&known_at.as_micros().to_le_bytes());

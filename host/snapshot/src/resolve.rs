@@ -45,7 +45,9 @@ impl<'a> Resolver<'a> {
         if is_last && self.best.is_empty() {
             return visit(record);
         }
-        if self.duplicates == DuplicateKeys::Refuse {
+        // There is no order between a row and that it is gone.
+        let is_removed = record.is_removed || Record::parse(&self.best, self.layout.row_bytes()).is_removed;
+        if self.duplicates == DuplicateKeys::Refuse || is_removed {
             return Err(WriteError::DuplicateKey {
                 key: KeyRef::from_verified(record.key).to_string(),
             });

@@ -4,7 +4,7 @@ use unskew_frame::{ColumnType, Value};
 
 use crate::detached::DetachedRow;
 use crate::prefetch::{LINE_BYTES, prefetch};
-use crate::row_layout::{event_time_us, text};
+use crate::row_layout::{REMOVED, event_time_us, text};
 use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
 
 /// A row of a snapshot, read in place, or a [`DetachedRow`] of its schema.
@@ -64,6 +64,12 @@ impl<'a> Row<'a> {
             None => KeyRef::from_verified(self.snapshot.key_bytes(self.bytes)),
             Some(outside) => outside.key(),
         }
+    }
+
+    /// Whether this is no row but a key that a delta removes: it has neither a time nor values.
+    #[inline]
+    pub fn is_removed(&self) -> bool {
+        self.snapshot.layout.flags(self.bytes) & REMOVED != 0
     }
 
     /// When the row's values happened.

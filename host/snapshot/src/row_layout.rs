@@ -12,10 +12,11 @@ pub(crate) const KEY_OFFSET: usize = 8;
 /// The bits of the flags of a row; below them, the mask of the home: which alternatives hold keys of this home.
 pub(crate) const OCCUPIED: u8 = 1 << 7;
 pub(crate) const LONG_KEY: u8 = 1 << 6;
+pub(crate) const REMOVED: u8 = 1 << 5;
 pub(crate) const MASK: u8 = (1 << (ALTERNATIVES - 1)) - 1;
 
-// The mask and the two flags share a byte.
-const _: () = assert!(MASK & (OCCUPIED | LONG_KEY) == 0);
+// The mask and the flags share a byte.
+const _: () = assert!(MASK & (OCCUPIED | LONG_KEY | REMOVED) == 0);
 
 /// Where a row's parts are: event time, key, flags, presence bits, then the values in falling order of alignment.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@ use unskew_frame::{ColumnType, MAX_COLUMNS};
 
 use crate::key::MAX_KEY_BYTES;
 use crate::row_layout::RowLayout;
-use crate::{EventTime, KeyType, Ttl};
+use crate::{DeltaOf, EventTime, KeyType, Ttl};
 
 /// The most parts of an entity key.
 pub const MAX_KEY_COLUMNS: usize = 16;
@@ -120,9 +120,13 @@ pub struct SnapshotMeta {
     pub module_digest: Option<[u8; 32]>,
     /// The version of the aggregate's states, where the rows hold states.
     pub state_version: Option<u32>,
-    /// The rows.
+    /// What it is a delta of; `None` where its rows are all there are.
+    pub delta: Option<DeltaOf>,
+    /// The rows; of a delta the keys that it removes, too.
     pub row_count: u64,
-    /// The first and the last event time; `None` without rows.
+    /// Of those, the keys that a delta removes.
+    pub removed_count: u64,
+    /// The first and the last event time; `None` without rows that have one.
     pub event_times: Option<(EventTime, EventTime)>,
     /// Of each feature, in order: a baseline for what is served later.
     pub statistics: Vec<FeatureStatistics>,

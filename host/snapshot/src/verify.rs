@@ -19,7 +19,7 @@ use crate::map::Map;
 use crate::open_options::{OpenOptions, OpenProgress, OpenStage, Residency};
 use crate::parallel::Threads;
 use crate::placement::mask_bit;
-use crate::row_layout::{Extent, LONG_KEY, MASK, OCCUPIED, RowLayout, event_time_us, key_extent};
+use crate::row_layout::{Extent, LONG_KEY, MASK, OCCUPIED, REMOVED, RowLayout, event_time_us, key_extent};
 use crate::schema::MAX_VALUE_BYTES;
 use crate::snapshot::Ranges;
 use crate::{EventTime, KeyRef, KeyType, Snapshot, metadata};
@@ -47,7 +47,7 @@ pub(crate) fn verify(
             meta.row_count, header.shape.row_count
         )));
     }
-    if meta.event_times.is_some() != (meta.row_count > 0) {
+    if meta.event_times.is_some() != (meta.row_count > meta.removed_count) {
         return Err(in_metadata(
             "it has event times without rows, or rows without event times".to_owned(),
         ));
@@ -171,6 +171,14 @@ fn check_rows(snapshot: &Snapshot, threads: Threads, progress: &mut dyn FnMut(Op
         );
         return Err(Flaw::corrupt(Section::Rows, header.range(Section::Rows).start, flaw));
     }
+    if found.removed_count != snapshot.meta.removed_count {
+        let flaw = format!(
+            "it counts {} removed keys, there are {}",
+            snapshot.meta.removed_count, found.removed_count
+        );
+        let offset = header.range(Section::Metadata).start;
+        return Err(Flaw::corrupt(Section::Metadata, offset, flaw));
+    }
     for (section, end) in [(Section::Keys, found.keys_end), (Section::Heap, found.heap_end)] {
         let range = header.range(section);
         if end.unwrap_or(0) != range.end - range.start {
@@ -194,6 +202,7 @@ fn out_of_place(header: &Header, section: Section, found: Found) -> Flaw {
 #[derive(Clone, Copy, Debug, Default)]
 struct Found {
     row_count: u64,
+    removed_count: u64,
     /// Where the first long key and the first value of the heap begin, and the last ones end; `None` without any.
     keys_start: Option<u64>,
     keys_end: Option<u64>,
@@ -211,6 +220,7 @@ impl Found {
             return Err(Section::Heap);
         }
         self.row_count += next.row_count;
+        self.removed_count += next.removed_count;
         self.keys_end = next.keys_end.or(self.keys_end);
         self.heap_end = next.heap_end.or(self.heap_end);
         Ok(())
@@ -319,10 +329,15 @@ impl<'a> RowCheck<'a> {
     /// Everything of a row that has one but its place; gives its key.
     fn check_row(&mut self, row: &'a [u8], flags: u8) -> Result<KeyRef<'a>, String> {
         self.found.row_count += 1;
-        if flags & !(OCCUPIED | LONG_KEY | MASK) != 0 {
-            return Err("the flags have a bit that means nothing".to_owned());
+        let is_removed = flags & REMOVED != 0;
+        if is_removed && self.snapshot.meta.delta.is_none() {
+            return Err("a key is removed, and the file is no delta".to_owned());
         }
         let key = self.check_key(row, flags)?;
+        if is_removed {
+            self.found.removed_count += 1;
+            return self.check_removed(row).map(|()| key);
+        }
         if !self.event_times.contains(&EventTime(event_time_us(row))) {
             let flaw = "the event time is later than the watermark, or not among those that the metadata names";
             return Err(flaw.to_owned());
@@ -335,6 +350,19 @@ impl<'a> RowCheck<'a> {
                 .map_err(|flaw| format!("feature {feature}: {flaw}"))?;
         }
         Ok(key)
+    }
+
+    /// A removed key has nothing besides.
+    fn check_removed(&self, row: &[u8]) -> Result<(), String> {
+        let layout = self.layout;
+        let is_zero = event_time_us(row) == 0
+            && layout.is_padding_zero(row)
+            && (0..layout.feature_count()).all(|feature| {
+                !layout.is_present(row, feature) && layout.slot_bytes(row, feature).iter().all(|byte| *byte == 0)
+            });
+        is_zero
+            .then_some(())
+            .ok_or_else(|| "a removed key has a time or a value".to_owned())
     }
 
     fn check_key(&mut self, row: &'a [u8], flags: u8) -> Result<KeyRef<'a>, &'static str> {

@@ -10,7 +10,7 @@ use crate::row_layout::{RowLayout, put_event_time_us};
 use crate::schema::MAX_VALUE_BYTES;
 use crate::sorter::Sorter;
 use crate::spill::SpillDirectory;
-use crate::{EventTime, KeyRef, KeyType, SchemaError, SnapshotSchema, WriteError};
+use crate::{DeltaOf, EventTime, KeyRef, KeyType, SchemaError, SnapshotSchema, WriteError};
 
 /// The memory that a writer takes unless it is told otherwise.
 pub const DEFAULT_MEMORY_BUDGET_BYTES: u64 = 1 << 30;
@@ -53,6 +53,14 @@ impl SnapshotWriter {
         values: &[Value<'_>],
     ) -> Result<(), WriteError> {
         self.rows.push(key, event_time, known_at, values)
+    }
+
+    /// Adds a key that a delta removes. It has no row in this delta.
+    ///
+    /// # Errors
+    /// This is no delta, or the key does not fit the schema: the writer may be used on. Or as [`push`](Self::push).
+    pub fn push_removed(&mut self, key: KeyRef<'_>) -> Result<(), WriteError> {
+        self.rows.push_removed(key)
     }
 
     /// Sorts the rows, resolves duplicates, writes the file, waits until it is on disk and gives it its name.
@@ -104,6 +112,9 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(path: &Path, options: WriteOptions) -> Result<Self, WriteError> {
         options.schema.check()?;
+        if options.delta.is_some_and(|of| !of.is_valid()) {
+            return Err(WriteError::DeltaNumber);
+        }
         let layout = RowLayout::new(&options.schema.features, 0).ok_or(SchemaError::RowBytes)?;
         let directory = SpillDirectory::beside(path, options.spill_directory.as_deref());
         Ok(Self {
@@ -148,16 +159,36 @@ impl Rows {
         let record = Record {
             hash: key.hash(),
             known_at,
+            is_removed: false,
             row: bytes,
             key: key.as_bytes(),
             heap: &self.heap,
             words: &[],
         };
-        self.sorter.push(record).map_err(|error| {
-            self.is_broken = true;
-            WriteError::io(&self.directory.0, "spill rows to", error)
-        })?;
+        sort(&mut self.sorter, record, &mut self.is_broken, &self.directory)?;
         self.census.count_values(record, values);
+        Ok(())
+    }
+
+    pub(crate) fn push_removed(&mut self, key: KeyRef<'_>) -> Result<(), WriteError> {
+        let row = self.pushes;
+        self.pushes += 1;
+        if self.options.delta.is_none() {
+            return Err(WriteError::NotADelta { key: key.to_string() });
+        }
+        self.check_key(row, key)?;
+        self.row.fill(0);
+        let record = Record {
+            hash: key.hash(),
+            known_at: None,
+            is_removed: true,
+            row: bytemuck::cast_slice(&self.row),
+            key: key.as_bytes(),
+            heap: &[],
+            words: &[],
+        };
+        sort(&mut self.sorter, record, &mut self.is_broken, &self.directory)?;
+        self.census.count(&self.layout, record);
         Ok(())
     }
 
@@ -189,13 +220,7 @@ impl Rows {
         times: [Option<EventTime>; 2],
         values: &[Value<'_>],
     ) -> Result<(), WriteError> {
-        if let Err(source) = key.check_types(&self.key_types) {
-            return Err(WriteError::Key {
-                row,
-                key: key.to_string(),
-                source,
-            });
-        }
+        self.check_key(row, key)?;
         let watermark = self.options.watermark;
         for time in times.into_iter().flatten() {
             if time > watermark {
@@ -226,6 +251,26 @@ impl Rows {
         }
         Ok(())
     }
+
+    fn check_key(&self, row: u64, key: KeyRef<'_>) -> Result<(), WriteError> {
+        key.check_types(&self.key_types).map_err(|source| WriteError::Key {
+            row,
+            key: key.to_string(),
+            source,
+        })
+    }
+}
+
+fn sort(
+    sorter: &mut Sorter,
+    record: Record<'_>,
+    is_broken: &mut bool,
+    directory: &SpillDirectory,
+) -> Result<(), WriteError> {
+    sorter.push(record).map_err(|error| {
+        *is_broken = true;
+        WriteError::io(&directory.0, "spill rows to", error)
+    })
 }
 
 /// What to write.
@@ -239,6 +284,8 @@ pub struct WriteOptions {
     pub module_digest: Option<[u8; 32]>,
     /// The version of the aggregate's states, where the rows hold states.
     pub state_version: Option<u32>,
+    /// What it is a delta of: then it has only what changed since, and removed keys. `None` makes a whole snapshot.
+    pub delta: Option<DeltaOf>,
     /// What happens to keys with several rows.
     pub duplicates: DuplicateKeys,
     /// The memory that the writer may take, about; rows beyond it are sorted on disk. At least 100 MiB count.
@@ -248,13 +295,14 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// Options without a module, without states, with duplicates refused, and 1 GiB of memory.
+    /// Options of a whole snapshot without a module, without states, with duplicates refused, and 1 GiB of memory.
     pub fn new(schema: SnapshotSchema, watermark: EventTime) -> Self {
         Self {
             schema,
             watermark,
             module_digest: None,
             state_version: None,
+            delta: None,
             duplicates: DuplicateKeys::Refuse,
             memory_budget_bytes: DEFAULT_MEMORY_BUDGET_BYTES,
             spill_directory: None,

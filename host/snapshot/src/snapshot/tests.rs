@@ -1,3 +1,4 @@
+mod delta;
 mod golden;
 mod hostile;
 mod opening;

@@ -2,6 +2,7 @@ use super::*;
 
 fn push(sorter: &mut Sorter, hash: u64, key: &[u8], known_at: i64) {
     let record = Record {
+        is_removed: false,
         hash,
         known_at: Some(crate::EventTime(known_at)),
         row: &hash.to_le_bytes(),

@@ -135,7 +135,7 @@ fn each_check_behind_the_checksums_finds_its_flaw() {
             flags ^ 0x10,
             "the mask is not that of the keys of this home",
         ),
-        (values + 23, flags ^ 0x20, "the flags have a bit that means nothing"),
+        (values + 23, flags ^ 0x20, "a key is removed, and the file is no delta"),
         (values + 23, flags ^ 0x40, "a key that is not long is said to be"),
         (long + 23, file[long + 23] ^ 0x40, "the key is malformed"),
         (long + 8, 5, "the key is out of place"),
