@@ -23,6 +23,7 @@ pub fn host(directory: &Path, widths: Widths, rows: Rows) -> Host {
         let path = directory.join(view.name());
         view.write(&path, widths, rows);
         let entry = SnapshotEntry {
+            deltas: Vec::new(),
             digest: put_snapshot(&store, &path).expect("the store can be written"),
             watermark_us: NOW.0,
             row_count: view.rows(rows),

@@ -204,7 +204,11 @@ impl World {
     fn publish(&mut self) {
         let watermark = self.now - self.random.below(3) * MICROS_PER_HOUR;
         let watermark = watermark.max(self.watermarks.last().map_or(0, |(_, watermark)| *watermark));
-        let generation = self.fixture.publish(EventTime(watermark));
+        // As deltas on what was published before, or whole.
+        let generation = match self.random.one_in(3) {
+            true => self.fixture.publish(EventTime(watermark)),
+            false => self.fixture.publish_deltas(EventTime(watermark)),
+        };
         self.watermarks.push((generation, watermark));
     }
 

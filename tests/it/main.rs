@@ -3,6 +3,7 @@
 mod adversity;
 mod agreement;
 mod backfill;
+mod deltas;
 mod direct;
 mod failing;
 mod fraud;

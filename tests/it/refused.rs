@@ -265,6 +265,7 @@ fn states(fixture: &Fixture, key: KeyType, state_version: Option<u32>) -> Snapsh
     let writer = SnapshotWriter::create(&path, options).expect("it can be written");
     writer.finish().expect("it can be written");
     SnapshotEntry {
+        deltas: Vec::new(),
         digest: put_snapshot(&fixture.store, &path).expect("it can be published"),
         watermark_us: watermark(2).0,
         row_count: 0,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use unskew::{CallLimits, Cpu, Digest, Host, HostOptions, Module, Runtime, Store};
-use unskew_batch::{BackfillError, BackfillOptions, Project, TrainingSet, compute, publish};
+use unskew_batch::{BackfillError, BackfillOptions, Project, TrainingSet, compute, publish, publish_deltas};
 use unskew_registry::{BuildOptions, build_component, compile, load_modules};
 use unskew_snapshot::EventTime;
 
@@ -94,10 +94,34 @@ impl Fixture {
 
     /// Materializes every view as of `watermark`, publishes a generation and gives its number.
     pub fn publish(&self, watermark: EventTime) -> u64 {
-        let views = self.project.catalog().views.iter().map(|view| view.name.as_str());
-        publish(&self.project, &self.modules, &self.store, views, watermark, |_| ())
-            .unwrap_or_else(|error| panic!("{}", chain(&error)))
-            .generation
+        publish(
+            &self.project,
+            &self.modules,
+            &self.store,
+            self.views(),
+            watermark,
+            |_| (),
+        )
+        .unwrap_or_else(|error| panic!("{}", chain(&error)))
+        .generation
+    }
+
+    /// The same by deltas on the snapshots of the store's current generation.
+    pub fn publish_deltas(&self, watermark: EventTime) -> u64 {
+        publish_deltas(
+            &self.project,
+            &self.modules,
+            &self.store,
+            self.views(),
+            watermark,
+            |_| (),
+        )
+        .unwrap_or_else(|error| panic!("{}", chain(&error)))
+        .generation
+    }
+
+    fn views(&self) -> impl Iterator<Item = &str> {
+        self.project.catalog().views.iter().map(|view| view.name.as_str())
     }
 
     /// Computes the features of `service` for the spine in the file `spine`, whose time column is `time`.

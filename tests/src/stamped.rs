@@ -92,6 +92,7 @@ pub fn publish(store: &Store, generation: u64, rows: u64) -> Result<u64, Box<dyn
         let published = put_snapshot(store, &path);
         fs::remove_file(&path)?;
         let entry = SnapshotEntry {
+            deltas: Vec::new(),
             digest: published?,
             watermark_us: NOW.0,
             row_count: rows,

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use unskew::{CallLimits, EvaluateError, Instance, Module, descriptors};
 use unskew_frame::Value;
 use unskew_snapshot::{
-    EventTime, OpenError, Snapshot, SnapshotWriter, WriteOptions, Written, is_event_visible, is_visible,
+    EventTime, LayerError, Layers, MAX_DELTAS, OpenError, Row, Snapshot, SnapshotMeta, SnapshotWriter, Version,
+    WriteOptions, Written, compare_versions, encode_row, is_event_visible, is_visible,
 };
 
 use crate::aggregate::{EventLog, FoldError, fold_events};
@@ -38,16 +40,73 @@ pub fn materialize_since(
     previous: &Path,
     path: &Path,
 ) -> Result<Materialized, BackfillError> {
-    let source = view_source(project, &descriptors(modules), view)?;
-    let (options, module) = snapshot_options(project, modules, &source.view, watermark)?;
     let unusable = |source| BackfillError::Previous {
         path: previous.to_owned(),
         source,
     };
     let before = Snapshot::open(previous).map_err(|error| unusable(WhyNot::Open(error)))?;
-    check(&before, &options).map_err(unusable)?;
+    let before = Layers::of(Arc::new(before)).map_err(|error| unusable(WhyNot::Layers(error)))?;
+    let before = Previous {
+        path: previous,
+        layers: &before,
+    };
+    make(project, modules, view, watermark, before, path, What::Whole)
+}
 
-    let since = before.meta().watermark;
+/// Writes the delta of `view` that leads from what `previous` has to `watermark`: the rows of entities that something became visible
+/// of, and only those that are other rows now. Compacted with it, the previous files give the bytes that
+/// [`materialize`](crate::materialize()) writes.
+///
+/// # Errors
+/// See [`BackfillError`]. Nothing is left at `path` that was not there before.
+pub fn materialize_delta(
+    project: &Project,
+    modules: &BTreeMap<String, Module>,
+    view: &str,
+    watermark: EventTime,
+    previous: Previous<'_>,
+    path: &Path,
+) -> Result<Materialized, BackfillError> {
+    make(project, modules, view, watermark, previous, path, What::Delta)
+}
+
+/// What is gone on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Previous<'a> {
+    /// The snapshot.
+    pub path: &'a Path,
+    /// The snapshot with its deltas.
+    pub layers: &'a Layers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Whole,
+    Delta,
+}
+
+fn make(
+    project: &Project,
+    modules: &BTreeMap<String, Module>,
+    view: &str,
+    watermark: EventTime,
+    previous: Previous<'_>,
+    path: &Path,
+    what: What,
+) -> Result<Materialized, BackfillError> {
+    let source = view_source(project, &descriptors(modules), view)?;
+    let (mut options, module) = snapshot_options(project, modules, &source.view, watermark)?;
+    let before = previous.layers;
+    let unusable = |source| BackfillError::Previous {
+        path: previous.path.to_owned(),
+        source,
+    };
+    check(before.newest(), &options).map_err(unusable)?;
+    if what == What::Delta {
+        options.delta = Some(before.next_delta().ok_or(unusable(WhyNot::TooManyDeltas))?);
+    }
+
+    let since = before.watermark();
     let is_seen = if module.is_some() { is_event_visible } else { is_visible };
     let is_new = |time, known_at| is_seen(time, known_at, watermark) && !is_seen(time, known_at, since);
     let ViewRows { table, files, .. } = ViewRows::read(source, Some(since), is_new)?;
@@ -57,10 +116,10 @@ pub fn materialize_since(
     };
     let writer = SnapshotWriter::create(path, options).map_err(failed)?;
     let written = match module {
-        None => add_rows(&table, &before, writer)?.map_err(failed)?,
+        None => add_rows(&table, before, writer, what)?.map_err(failed)?,
         Some(module) => {
             let mut instance = module.instantiate(CallLimits::BATCH)?;
-            match fold_into(&table.event_log()?, &before, &mut instance, writer) {
+            match fold_into(&table.event_log()?, before, &mut instance, writer, what) {
                 Ok(written) => written,
                 Err(FoldError::Write(source)) => return Err(failed(source)),
                 Err(FoldError::Call(error)) => return Err(EvaluateError::call(view, &instance, error).into()),
@@ -77,6 +136,12 @@ pub enum WhyNot {
     /// It cannot be opened.
     #[error("it cannot be opened")]
     Open(#[source] OpenError),
+    /// It is a delta, or a delta that does not follow it.
+    #[error("{0}")]
+    Layers(LayerError),
+    /// It has as many deltas as a snapshot may have.
+    #[error("it has {MAX_DELTAS} deltas already, the most there may be: compact them")]
+    TooManyDeltas,
     /// It is of another view, or the view was defined otherwise.
     #[error("it is of view `{found}` and of other columns, keys or another TTL than view `{view}` has now")]
     Schema {
@@ -99,8 +164,7 @@ pub enum WhyNot {
 }
 
 /// The snapshot is of this view and no later.
-fn check(before: &Snapshot, options: &WriteOptions) -> Result<(), WhyNot> {
-    let meta = before.meta();
+fn check(meta: &SnapshotMeta, options: &WriteOptions) -> Result<(), WhyNot> {
     if meta.schema != options.schema {
         return Err(WhyNot::Schema {
             found: meta.schema.view.clone(),
@@ -119,40 +183,68 @@ fn check(before: &Snapshot, options: &WriteOptions) -> Result<(), WhyNot> {
     Ok(())
 }
 
-/// The previous rows and the new ones: the writer keeps the greatest version of each key.
+/// The previous rows and the new ones, of which the writer keeps the greatest version of each key; or, of a delta, the new ones that
+/// are greater than the previous ones.
 fn add_rows(
     table: &ViewTable,
-    before: &Snapshot,
+    before: &Layers,
     mut writer: SnapshotWriter,
+    what: What,
 ) -> Result<Result<Written, unskew_snapshot::WriteError>, BackfillError> {
     let keys = table.keys()?;
     let mut write = || {
         let mut values: Vec<Value<'_>> = Vec::new();
-        for (key, row) in before.iter() {
-            values.clear();
-            values.extend(row.values());
-            writer.push(key, row.event_time(), None, &values)?;
+        if what == What::Whole {
+            for (key, row) in before.iter() {
+                values.clear();
+                values.extend(row.values());
+                writer.push(key, row.event_time(), None, &values)?;
+            }
         }
         for (row, key) in keys.iter().enumerate() {
             let Some(key) = key else { continue };
             let known_at = table.table.known_at().and_then(|known_at| known_at[row]);
             values.clear();
             values.extend(table.values().iter().map(|column| column.value(row)));
-            writer.push(key.as_ref(), table.table.event_time()[row], known_at, &values)?;
+            let event_time = table.table.event_time()[row];
+            let old = before.get(key.as_ref()).filter(|_| what == What::Delta);
+            if old.is_none_or(|old| is_greater(event_time, known_at, &values, old)) {
+                writer.push(key.as_ref(), event_time, known_at, &values)?;
+            }
         }
         Ok(())
     };
     Ok(write().and_then(|()| writer.finish()))
 }
 
-/// The previous states with the new events folded in.
+/// Whether a new row is a greater version than the previous one of its key.
+fn is_greater(event_time: EventTime, known_at: Option<EventTime>, values: &[Value<'_>], old: Row<'_>) -> bool {
+    let (mut new_bytes, mut old_bytes) = (Vec::new(), Vec::new());
+    encode_row(values, &mut new_bytes);
+    encode_row(&old.values().collect::<Vec<_>>(), &mut old_bytes);
+    let new = Version {
+        event_time,
+        known_at,
+        row: &new_bytes,
+    };
+    let old = Version {
+        event_time: old.event_time(),
+        known_at: None,
+        row: &old_bytes,
+    };
+    compare_versions(&new, &old).is_gt()
+}
+
+/// The previous states with the new events folded in; of a delta those that are others now.
 fn fold_into(
     log: &EventLog<'_>,
-    before: &Snapshot,
+    before: &Layers,
     instance: &mut Instance,
     mut writer: SnapshotWriter,
+    what: What,
 ) -> Result<Written, FoldError> {
-    for (key, row) in before.iter() {
+    let untouched = (what == What::Whole).then(|| before.iter());
+    for (key, row) in untouched.into_iter().flatten() {
         if log.index.group(&key.to_entity_key()).is_none() {
             writer
                 .push(key, row.event_time(), None, &[row.value(0)])
@@ -164,6 +256,10 @@ fn fold_into(
         let newest = events.iter().map(|row| log.table.event_time()[*row as usize]).max();
         let last = newest.max(old.map(|row| row.event_time()));
         let state = fold_events(log, old.map(|row| row.bytes(0).to_vec()), events, instance)?;
+        let is_same = |row: &Row<'_>| Some(row.event_time()) == last && Some(row.bytes(0)) == state.as_deref();
+        if what == What::Delta && old.as_ref().is_some_and(is_same) {
+            continue;
+        }
         if let (Some(last), Some(state)) = (last, state) {
             writer
                 .push(key.as_ref(), last, None, &[Value::Bytes(&state)])

@@ -62,7 +62,7 @@ pub use backfill::{
 pub use engine::memory::{DEFAULT_MEMORY_BYTES, MIN_MEMORY_BYTES};
 pub use entity_key::{EntityKeyError, entity_keys};
 pub use events::EventIndex;
-pub use increment::{WhyNot, materialize_since};
+pub use increment::{Previous, WhyNot, materialize_delta, materialize_since};
 pub use manifest::{
     BackfillManifest, Difference, HistoryCounts, InputEntry, ManifestError, Moved, Stale, ViewCounts, ViewEntry,
     manifest_path,
@@ -71,7 +71,7 @@ pub use materialize::{Materialized, materialize};
 pub use output::{OutputFile, OutputOptions, WriteError};
 pub use parity::{Mismatch, Moment, Parity, ReplayError, replay};
 pub use project::{ColumnBinding, Problem, Project, ProjectError, Source, ViewSource};
-pub use publish::{PublishError, publish};
+pub use publish::{PublishError, publish, publish_deltas};
 pub use quarantine::{Quarantined, quarantine_path};
 pub use reader::{ChunkOptions, Filter, InputFile, MAX_TABLE_ROWS, ParseFilterError, Place, Pruning, ReadError};
 pub use sketch::{Sketch, SketchInput, SketchedSource, sketch};

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use unskew_batch::{BackfillError, materialize, materialize_since, url_of};
+use unskew_batch::{BackfillError, Previous, materialize, materialize_delta, materialize_since, url_of};
 use unskew_snapshot::{EventTime, WriteError};
 
 use crate::answer::Answer;
@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::modules::{ModuleArgs, modules_of_view};
 use crate::output::{answer_written, check_directory};
 use crate::project::{ProjectArgs, check_defined};
+use crate::snapshot::layers::open_layers;
 use crate::value::parse_time;
 use crate::watch::Watch;
 
@@ -36,6 +37,12 @@ pub struct Materialize {
     /// behind its watermark without a known-at to tell of it are not seen: then do it without this.
     #[arg(long, value_name = "SNAPSHOT")]
     incremental: Option<PathBuf>,
+    /// Write only what changed since this snapshot of the view, and the deltas on it that are given behind it, as the next delta.
+    ///
+    /// Reads what `--incremental` reads, and does not see what that does not. Serve the delta with its snapshot, or merge them with
+    /// `unskew snapshot compact`.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "incremental")]
+    delta_from: Vec<PathBuf>,
     /// The file to write; snapshots are never overwritten.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -69,16 +76,26 @@ impl Materialize {
             .collect();
         let modules = self.modules.load(&self.project.store(), &needed)?.modules;
 
+        let layers = match self.delta_from.split_first() {
+            None => None,
+            Some((base, deltas)) => Some((base, open_layers(base, deltas)?)),
+        };
+        let previous = layers.as_ref().map(|(path, layers)| Previous { path, layers });
         let watch = Watch::new();
         watch.say(&format!("materializing view {}", self.view));
-        let made = match &self.incremental {
-            None => materialize(&project, &modules, &self.view, self.watermark, &self.out),
-            Some(previous) => materialize_since(&project, &modules, &self.view, self.watermark, previous, &self.out),
+        let made = match (&self.incremental, previous) {
+            (_, Some(previous)) => {
+                materialize_delta(&project, &modules, &self.view, self.watermark, previous, &self.out)
+            }
+            (Some(previous), _) => {
+                materialize_since(&project, &modules, &self.view, self.watermark, previous, &self.out)
+            }
+            (None, None) => materialize(&project, &modules, &self.view, self.watermark, &self.out),
         };
         drop(watch);
         let made = made.map_err(|error| match error {
             BackfillError::Previous { .. } => {
-                Failure::from(error).help("materialize from scratch, without --incremental")
+                Failure::from(error).help("materialize from scratch, without --incremental and --delta-from")
             }
             error => error.into(),
         })?;

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew::{Cpu, Module, Plan, descriptors};
-use unskew_batch::{Project, publish};
+use unskew_batch::{Project, publish, publish_deltas};
 use unskew_registry::prepare;
 use unskew_snapshot::EventTime;
 
@@ -29,6 +29,12 @@ pub struct Publish {
     /// The time as of which the snapshots are.
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     watermark: EventTime,
+    /// Publish what changed since the store's current generation as a delta on each of its snapshots.
+    ///
+    /// Reads what `unskew materialize --delta-from` reads, and does not see what that does not. A view is materialized whole where it
+    /// has no snapshot in the store, where that has eight deltas already, or where the view or its module changed.
+    #[arg(long)]
+    delta: bool,
     #[command(flatten)]
     modules: ModuleArgs,
 }
@@ -52,9 +58,11 @@ impl Publish {
 
         let watch = Watch::new();
         let views = views.iter().map(String::as_str);
-        let manifest = publish(&project, &modules, &store, views, self.watermark, |view| {
-            watch.say(&format!("materializing view {view}"));
-        })?;
+        let on_view = |view: &str| watch.say(&format!("materializing view {view}"));
+        let manifest = match self.delta {
+            false => publish(&project, &modules, &store, views, self.watermark, on_view),
+            true => publish_deltas(&project, &modules, &store, views, self.watermark, on_view),
+        }?;
         let generation = manifest.generation;
         // Loading compiled them already; this is for a cache that someone emptied meanwhile.
         prepare(&store, &store.compiled_dir(), &manifest, Cpu::best(), |_, _, _| ()).help(|| {
@@ -77,6 +85,12 @@ impl Publish {
                 format!("view {view}"),
                 format!("{}, {}", counted(entry.row_count, "row"), entry.digest),
             );
+            for (number, delta) in (1..).zip(&entry.deltas) {
+                facts = facts.with(
+                    format!("delta {number} of {view}"),
+                    format!("{}, {}", counted(delta.row_count, "row"), delta.digest),
+                );
+            }
         }
         let json = json!({
             "generation": generation,
@@ -86,7 +100,7 @@ impl Publish {
                 (name.clone(), json!({ "version": entry.version, "digest": entry.digest }))
             }).collect::<serde_json::Map<String, Json>>(),
             "snapshots": manifest.snapshots.iter().map(|(view, entry)| {
-                (view.clone(), json!({ "rows": entry.row_count, "digest": entry.digest }))
+                (view.clone(), json!({ "rows": entry.row_count, "digest": entry.digest, "deltas": entry.deltas }))
             }).collect::<serde_json::Map<String, Json>>(),
         });
         Ok(Answer {

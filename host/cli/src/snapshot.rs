@@ -1,7 +1,7 @@
 mod build;
 mod diff;
+pub mod layers;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,11 +10,12 @@ use unskew::Digest;
 use unskew_frame::Value;
 use unskew_snapshot::{
     Backing, EntityKey, FORMAT_VERSION, FeatureColumn, FeatureStatistics, KeyColumn, KeyPart, KeyType, OpenError,
-    OpenOptions, OpenProgress, OpenStage, Snapshot, SnapshotSchema,
+    OpenOptions, OpenProgress, OpenStage, Row, Snapshot, SnapshotSchema,
 };
 
+use self::layers::{delta_facts, delta_json, digest_of, layers_on};
 use crate::answer::{Answer, Facts, counted, grouped, titled_table};
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::value::{parse_hex, value_json, value_text};
 use crate::watch::Watch;
 
@@ -35,6 +36,8 @@ enum Command {
     Inspect(Inspect),
     Get(Get),
     Diff(diff::Diff),
+    Delta(layers::Delta),
+    Compact(layers::Compact),
     Verify(Verify),
 }
 
@@ -43,6 +46,8 @@ impl SnapshotArgs {
         match self.command {
             Command::Build(command) => command.run(),
             Command::Diff(command) => command.run(),
+            Command::Delta(command) => command.run(),
+            Command::Compact(command) => command.run(),
             Command::Inspect(command) => command.run(),
             Command::Get(command) => command.run(),
             Command::Verify(command) => command.run(),
@@ -72,6 +77,9 @@ struct Get {
     /// The parts of the entity key, in the order of the schema.
     #[arg(required = true, value_name = "KEY", allow_negative_numbers = true)]
     key: Vec<String>,
+    /// A delta on the snapshot; give all of them in the order of their numbers.
+    #[arg(long = "delta", value_name = "DELTA")]
+    deltas: Vec<PathBuf>,
 }
 
 /// Check every byte of a snapshot.
@@ -117,6 +125,7 @@ impl Inspect {
             .with_some("module", module)
             .with_some("state version", meta.state_version)
             .with("builder", &meta.builder);
+        let facts = delta_facts(facts, meta);
         let key = schema.key.iter().map(|part| (&part.name, part.key_type.to_string()));
         let key_rows = key.clone().map(|(name, of_type)| vec![name.clone(), of_type]).collect();
         let features = || schema.features.iter().zip(&meta.statistics);
@@ -164,6 +173,7 @@ impl Inspect {
             "module": module,
             "state_version": meta.state_version,
             "builder": meta.builder,
+            "delta": delta_json(meta),
         });
         Ok(Answer::new(text, json))
     }
@@ -172,14 +182,25 @@ impl Inspect {
 impl Get {
     fn run(self) -> Result<Answer, Failure> {
         let snapshot = open(&self.file)?;
-        let schema = snapshot.schema();
-        let key = parse_key(schema, &self.key)?;
-        let Some(row) = snapshot.get(key.as_ref()) else {
-            return Ok(Answer {
-                text: format!("{} has no row of {key}\n", self.file.display()),
-                json: json!({ "key": self.key, "found": false }),
-                is_partial: false,
-            });
+        let key = parse_key(snapshot.schema(), &self.key)?;
+        if snapshot.meta().delta.is_some() && self.deltas.is_empty() {
+            // What a delta says of a key, by itself.
+            return Ok(self.answer(&key, snapshot.schema(), snapshot.get(key.as_ref())));
+        }
+        let layers = layers_on(&self.file, snapshot, &self.deltas)?;
+        Ok(self.answer(&key, layers.schema(), layers.get(key.as_ref())))
+    }
+
+    fn answer(&self, key: &EntityKey, schema: &SnapshotSchema, row: Option<Row<'_>>) -> Answer {
+        let Some(row) = row.filter(|row| !row.is_removed()) else {
+            let (what, is_removed) = match row {
+                None => ("has no row of", false),
+                Some(_) => ("removes", true),
+            };
+            return Answer::new(
+                format!("{} {what} {key}\n", self.file.display()),
+                json!({ "key": self.key, "found": false, "removed": is_removed }),
+            );
         };
         let named = || {
             schema
@@ -188,7 +209,7 @@ impl Get {
                 .map(|feature| feature.name.as_str())
                 .zip(row.values())
         };
-        let facts = Facts::default().with("key", &key).with("event time", row.event_time());
+        let facts = Facts::default().with("key", key).with("event time", row.event_time());
         let text = named()
             .fold(facts, |facts, (name, value)| facts.with(name, value_text(value)))
             .text();
@@ -201,7 +222,7 @@ impl Get {
             "event_time": row.event_time().to_string(),
             "values": values,
         });
-        Ok(Answer::new(text, json))
+        Answer::new(text, json)
     }
 }
 
@@ -226,15 +247,14 @@ impl Verify {
             }
         })?;
         drop(watch);
-        let digest = File::open(&self.file)
-            .and_then(Digest::of_reader)
-            .context(|| format!("cannot read {}", self.file.display()))?;
+        let digest = digest_of(&self.file)?;
         let memory = snapshot.residency();
         let mut facts = Facts::default()
             .with("sound", self.file.display())
             .with("rows", grouped(snapshot.len() as u64))
             .with("size", format!("{} bytes", grouped(snapshot.file_bytes())))
             .with("digest", digest);
+        facts = delta_facts(facts, snapshot.meta());
         if self.private || self.lock {
             facts = facts
                 .with("huge pages", format!("{} bytes", grouped(memory.huge_page_bytes)))
@@ -253,6 +273,7 @@ impl Verify {
             "rows": snapshot.len(),
             "bytes": snapshot.file_bytes(),
             "digest": digest,
+            "delta": delta_json(snapshot.meta()),
             "memory": {
                 "private": self.private,
                 "huge_page_bytes": memory.huge_page_bytes,

@@ -3,7 +3,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use unskew::{Catalog, Digest, GoldenError, MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
+use unskew::{Catalog, Digest, GoldenError, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
 
 use crate::check::{CheckError, check_component};
 use crate::file;
@@ -85,14 +85,17 @@ pub fn commit(store: &Store, draft: Draft) -> Result<u64, PublishError> {
         })?;
     }
     for (view, entry) in &draft.snapshots {
-        verify_named(store.snapshot_path(&entry.digest), &entry.digest, || {
-            format!("the snapshot of view {view}")
-        })?;
+        for (number, file) in entry.files().enumerate() {
+            verify_named(store.snapshot_path(&file.digest), &file.digest, || match number {
+                0 => format!("the snapshot of view {view}"),
+                _ => format!("delta {number} of view {view}"),
+            })?;
+        }
     }
 
     let _lock = lock(store)?;
     let mut manifest = Manifest {
-        format: MANIFEST_FORMAT,
+        format: Manifest::format_of(&draft.snapshots),
         generation: next_generation(store)?,
         catalog: draft.catalog,
         modules: draft.modules,

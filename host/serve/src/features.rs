@@ -65,8 +65,8 @@ impl<'a> Features<'a> {
         match self.prepared.layout.source(feature) {
             Source::Slot(slot) => self.evaluation().columns[slot].value(row),
             Source::Row { view, feature } => {
-                let snapshot = &self.views()[view].snapshot;
-                let found = self.prepared.lookups.row(view, row, snapshot);
+                let layers = &self.views()[view].layers;
+                let found = self.prepared.lookups.row(view, row, layers);
                 found.map_or(Value::Null, |row| row.value(feature))
             }
         }
@@ -90,9 +90,9 @@ impl<'a> Features<'a> {
         match self.prepared.layout.source(feature) {
             Source::Slot(slot) => column.copy_from(&self.evaluation().columns[slot]),
             Source::Row { view, feature } => {
-                let snapshot = &self.views()[view].snapshot;
+                let layers = &self.views()[view].layers;
                 column.clear();
-                self.prepared.lookups.gather(view, snapshot, feature, column);
+                self.prepared.lookups.gather(view, layers, feature, column);
                 if self.prepared.lookups.is_scalar(view) {
                     column.make_scalar();
                 }

@@ -1,15 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::thread;
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use unskew_frame::ColumnType;
-use unskew_snapshot::{EventTime, KeyType, OpenError as SnapshotError, OpenOptions, Snapshot};
+use unskew_snapshot::{EventTime, KeyType, LayerError, Layers, OpenError as SnapshotError};
 
 use crate::audit::Audit;
 use crate::catalog::{Staleness, WhenStale};
@@ -23,6 +21,7 @@ use crate::instance::CallLimits;
 use crate::metrics::{GoldenOutcome, Registry, Stopwatch};
 use crate::module::{InstantiateError, Module, descriptors};
 use crate::plan::{Plan, ResolveError, ViewRead, ViewStep};
+use crate::resident::{Resident, check_digest, manifest_fits};
 use crate::runtime::{ModuleError, Runtime};
 use crate::session::Prepared;
 use crate::store::{Manifest, ModuleEntry, Store, StoreError};
@@ -50,74 +49,13 @@ pub(crate) struct Generation {
     audit: Arc<Audit>,
 }
 
-/// A snapshot and the digest that it is known by.
+/// A snapshot and the deltas on it, of one view.
 #[derive(Clone, Debug)]
 pub(crate) struct ServedSnapshot {
-    pub digest: Digest,
     pub key_types: Vec<KeyType>,
-    pub snapshot: Arc<Snapshot>,
+    pub layers: Arc<Layers>,
     /// None of a view that takes no events.
     pub fresh: Option<Arc<Overlay>>,
-}
-
-/// What is in memory already: a generation takes from it what it has in common with others.
-#[derive(Debug, Default)]
-pub(crate) struct Resident {
-    modules: BTreeMap<Digest, Module>,
-    snapshots: BTreeMap<Digest, Arc<Snapshot>>,
-}
-
-impl Resident {
-    /// The parts of these generations.
-    pub fn of(generations: impl IntoIterator<Item = Arc<Generation>>) -> Self {
-        let mut resident = Self::default();
-        for generation in generations {
-            let modules = generation.modules.values();
-            resident
-                .modules
-                .extend(modules.map(|module| (module.digest(), module.clone())));
-            let snapshots = generation.snapshots.values();
-            resident
-                .snapshots
-                .extend(snapshots.map(|served| (served.digest, Arc::clone(&served.snapshot))));
-        }
-        resident
-    }
-
-    /// The bytes of the snapshots, each counted once.
-    pub fn snapshot_bytes(&self) -> u64 {
-        self.snapshots.values().map(|snapshot| snapshot.file_bytes()).sum()
-    }
-
-    /// Something is in memory because it is served.
-    fn is_serving(&self) -> bool {
-        !self.modules.is_empty() || !self.snapshots.is_empty()
-    }
-
-    fn snapshot(
-        &self,
-        store: &Store,
-        options: &LoadOptions,
-        view: &str,
-        digest: &Digest,
-    ) -> Result<Arc<Snapshot>, ActivateError> {
-        if let Some(snapshot) = self.snapshots.get(digest) {
-            return Ok(Arc::clone(snapshot));
-        }
-        let path = store.snapshot_path(digest);
-        check_digest(&path, digest)?;
-        let open_options = OpenOptions {
-            backing: options.backing,
-            threads: self.is_serving().then(spare_threads),
-            ..OpenOptions::default()
-        };
-        let opened = Snapshot::open_with(&path, &open_options, &mut |_| {});
-        let snapshot = opened.map_err(|source| ActivateError::Snapshot {
-            view: view.to_owned(),
-            source,
-        })?;
-        Ok(Arc::new(snapshot))
-    }
 }
 
 /// A service with the snapshots that its views read.
@@ -134,7 +72,7 @@ pub(crate) struct ServedService {
 /// A view's snapshot and where its features are in it.
 #[derive(Debug)]
 pub(crate) struct ServedView {
-    pub snapshot: Arc<Snapshot>,
+    pub layers: Arc<Layers>,
     pub fresh: Option<Arc<Overlay>>,
     /// In the order of the view's features; the state of an aggregate.
     pub columns: Vec<usize>,
@@ -161,7 +99,7 @@ impl ServedView {
 
     /// How much later than the snapshot's watermark `time` is.
     pub fn age_us(&self, time: EventTime) -> u64 {
-        let watermark = self.snapshot.meta().watermark;
+        let watermark = self.layers.watermark();
         u64::try_from(i128::from(time.0) - i128::from(watermark.0)).unwrap_or(0)
     }
 }
@@ -236,23 +174,11 @@ impl Generation {
         }
         let mut snapshots = BTreeMap::new();
         for (view, entry) in &manifest.snapshots {
-            let snapshot = resident.snapshot(store, options, view, &entry.digest)?;
-            let meta = snapshot.meta();
-            if (meta.watermark.0, meta.row_count) != (entry.watermark_us, entry.row_count) {
-                return Err(ActivateError::Schema {
-                    view: view.clone(),
-                    reason:
-                        "its snapshot has another watermark or number of rows than the manifest says: publish again"
-                            .to_owned(),
-                });
-            }
-            let digest = entry.digest;
-            let key_types = snapshot.schema().key_types();
+            let layers = resident.layers(store, options, view, entry)?;
             let served = ServedSnapshot {
-                digest,
-                key_types,
-                fresh: overlay(&manifest, &modules, view, &snapshot, options),
-                snapshot,
+                key_types: layers.schema().key_types(),
+                fresh: overlay(&manifest, &modules, view, &layers, options),
+                layers,
             };
             snapshots.insert(view.clone(), served);
         }
@@ -301,7 +227,7 @@ fn overlay(
     manifest: &Manifest,
     modules: &BTreeMap<String, Module>,
     view: &str,
-    snapshot: &Arc<Snapshot>,
+    layers: &Arc<Layers>,
     options: &LoadOptions,
 ) -> Option<Arc<Overlay>> {
     let catalog = &manifest.catalog;
@@ -312,11 +238,11 @@ fn overlay(
         .and_then(|aggregate| modules.get(&aggregate.module));
     let descriptor = module.map(Module::descriptor);
     if view.aggregate.is_some() {
-        check_state(descriptor, snapshot.meta().state_version).ok()?;
+        check_state(descriptor, layers.newest().state_version).ok()?;
     }
-    let schema = EventSchema::new(catalog, view, descriptor, snapshot)?;
+    let schema = EventSchema::new(catalog, view, descriptor, layers)?;
     let max_bytes = options.fresh.max_view_bytes();
-    Some(Arc::new(Overlay::new(schema, snapshot, module, max_bytes)))
+    Some(Arc::new(Overlay::new(schema, layers, module, max_bytes)))
 }
 
 /// Makes the golden calls of a module.
@@ -348,63 +274,6 @@ fn check_golden(
     })
 }
 
-/// Refuses a generation whose snapshots would not fit beside those in memory, before any is opened.
-fn manifest_fits(
-    store: &Store,
-    manifest: &Manifest,
-    resident: &Resident,
-    limit: Option<u64>,
-) -> Result<(), ActivateError> {
-    let Some(limit) = limit else {
-        return Ok(());
-    };
-    let mut needed = 0;
-    let digests: BTreeSet<&Digest> = manifest.snapshots.values().map(|entry| &entry.digest).collect();
-    for digest in digests
-        .into_iter()
-        .filter(|digest| !resident.snapshots.contains_key(*digest))
-    {
-        let path = store.snapshot_path(digest);
-        let metadata = fs::symlink_metadata(&path).map_err(|source| ActivateError::Read { path, source })?;
-        needed += metadata.len();
-    }
-    let resident = resident.snapshot_bytes();
-    if resident.saturating_add(needed) <= limit {
-        return Ok(());
-    }
-    Err(ActivateError::Memory {
-        generation: manifest.generation,
-        needed,
-        resident,
-        limit,
-    })
-}
-
-/// With how many threads a snapshot is opened beside requests: half of the processors.
-fn spare_threads() -> NonZero<usize> {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    NonZero::new(processors / 2).unwrap_or(NonZero::<usize>::MIN)
-}
-
-/// Only a regular file can be vouched for: what a link names may change without the store, and a FIFO would be waited for.
-fn check_digest(path: &Path, digest: &Digest) -> Result<(), ActivateError> {
-    let read = |source| ActivateError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    if !fs::symlink_metadata(path).map_err(read)?.is_file() {
-        return Err(ActivateError::NotAFile { path: path.to_owned() });
-    }
-    let found = Digest::of_reader(File::open(path).map_err(read)?).map_err(read)?;
-    if found == *digest {
-        return Ok(());
-    }
-    Err(ActivateError::Digest {
-        path: path.to_owned(),
-        found,
-    })
-}
-
 /// Checks that a view's snapshot is what the plan reads.
 fn served_view(
     manifest: &Manifest,
@@ -422,8 +291,8 @@ fn served_view(
             manifest.generation
         ))
     })?;
-    let snapshot = &served.snapshot;
-    let schema = snapshot.schema();
+    let layers = &served.layers;
+    let schema = layers.schema();
     if served.key_types != step.key_types {
         return Err(mismatch("its snapshot has a key of other types".to_owned()));
     }
@@ -455,12 +324,12 @@ fn served_view(
                 .collect::<Result<_, _>>()?
         }
         ViewRead::Aggregate { module, .. } => {
-            check_state(modules.get(module), snapshot.meta().state_version).map_err(mismatch)?;
+            check_state(modules.get(module), layers.newest().state_version).map_err(mismatch)?;
             vec![column(STATE_FEATURE, ColumnType::Bytes)?]
         }
     };
     Ok(ServedView {
-        snapshot: Arc::clone(snapshot),
+        layers: Arc::clone(layers),
         fresh: served.fresh.clone(),
         columns,
         staleness: step.staleness,
@@ -533,6 +402,16 @@ pub enum ActivateError {
         view: String,
         /// Why.
         source: SnapshotError,
+    },
+    /// A delta does not follow the snapshot that it is published with.
+    #[error("view `{view}`: {}: {source}", path.display())]
+    Layers {
+        /// The view.
+        view: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LayerError,
     },
     /// A snapshot does not fit the catalog or the module.
     #[error("view `{view}`: {reason}")]

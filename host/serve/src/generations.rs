@@ -10,13 +10,14 @@ use crate::audit::Audit;
 use crate::catalog::WhenStale;
 use crate::evaluation::EvaluateError;
 use crate::fresh::Fresh;
-use crate::generation::{ActivateError, Generation, Resident};
+use crate::generation::{ActivateError, Generation};
 use crate::health::{Failure, Health, NotReady};
 use crate::housekeeping::Housekeeper;
 use crate::instance::CallLimits;
 use crate::metrics::{Metrics, Registry, SnapshotMetrics, Stopwatch, SwapOutcome};
 use crate::note::{Note, Notebook};
 use crate::quarantine::Quarantine;
+use crate::resident::Resident;
 use crate::runtime::Runtime;
 use crate::session::Prepared;
 use crate::stack::{Beside, on_own_thread};
@@ -416,7 +417,7 @@ impl Generations {
             watermarks: {
                 let snapshots = current.snapshots.iter();
                 snapshots
-                    .map(|(view, served)| (view.clone(), served.snapshot.meta().watermark))
+                    .map(|(view, served)| (view.clone(), served.layers.watermark()))
                     .collect()
             },
         }
@@ -433,8 +434,8 @@ impl Generations {
         let current = self.current.load_full();
         let snapshots = current.snapshots.iter().map(|(view, served)| SnapshotMetrics {
             view: view.clone(),
-            watermark: served.snapshot.meta().watermark,
-            rows: served.snapshot.len() as u64,
+            watermark: served.layers.watermark(),
+            rows: served.layers.len() as u64,
         });
         Metrics {
             generation: current.number,

@@ -103,6 +103,7 @@ mod plan;
 mod quarantine;
 mod recycle;
 mod request;
+mod resident;
 mod runtime;
 mod session;
 mod stack;
@@ -136,7 +137,9 @@ pub use request::{MAX_CANDIDATES, Request, RequestError, Service};
 pub use runtime::{ModuleError, Runtime, TICK};
 pub use session::{LookupError, Session};
 pub use stack::{CALL_STACK_BYTES, EVALUATE_STACK_BYTES};
-pub use store::{MANIFEST_FORMAT, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError};
+pub use store::{
+    FileEntry, MANIFEST_FORMAT, MANIFEST_FORMAT_WITH_DELTAS, Manifest, ModuleEntry, SnapshotEntry, Store, StoreError,
+};
 pub use unskew_frame::{Column, ColumnType, Value};
 pub use unskew_macros::Fields;
 pub use unskew_snapshot::{Backing, EntityKey, EventTime, KeyPart, KeyRef, Row, Status};

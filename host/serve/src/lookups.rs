@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use unskew_frame::{Column, ColumnType};
-use unskew_snapshot::{EntityKeys, EventTime, KeyPart, KeyRef, Row, RowIndex, Snapshot, Status, row_status};
+use unskew_snapshot::{EntityKeys, EventTime, HashedKey, KeyPart, Layers, Row, RowIndex, Status, row_status};
 
 use crate::catalog::WhenStale;
 use crate::evaluation::Evaluation;
@@ -48,9 +48,11 @@ struct FreshRow {
 
 impl FreshRow {
     /// The row to read, if it is not the snapshot's.
-    fn row<'a>(&'a self, in_snapshot: Option<Row<'a>>, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+    fn row<'a>(&'a self, in_snapshot: Option<Row<'a>>, layers: &'a Layers) -> Option<Row<'a>> {
         match self.answer {
-            Answer::Step(step) | Answer::Late { step: Some(step), .. } => Some(self.entry.row(step, snapshot)),
+            Answer::Step(step) | Answer::Late { step: Some(step), .. } => {
+                Some(self.entry.row(step, &layers.base().snapshot))
+            }
             Answer::Snapshot | Answer::Late { step: None, .. } => in_snapshot,
             Answer::Future | Answer::Failed => None,
         }
@@ -79,12 +81,12 @@ impl Lookups {
             lookup.take_keys(step, evaluation);
             lookup.is_stale = view.when_stale(time) == Some(WhenStale::Missing);
             if !lookup.is_stale {
-                lookup.ask(&view.snapshot);
+                lookup.ask(&view.layers);
             }
         }
         for (lookup, view) in self.views.iter_mut().zip(views) {
             if !lookup.is_stale {
-                lookup.get(&view.snapshot);
+                lookup.get(&view.layers);
                 if let Some(fresh) = &view.fresh
                     && let Some(filter) = fresh.filter()
                 {
@@ -93,25 +95,25 @@ impl Lookups {
             }
         }
         for (index, (lookup, step)) in self.views.iter_mut().zip(&plan.views).enumerate() {
-            let snapshot = &views[index].snapshot;
-            lookup.judge(step, snapshot, time, &mut evaluation.statuses[index], |row| {
+            let layers = &views[index].layers;
+            lookup.judge(step, layers, time, &mut evaluation.statuses[index], |row| {
                 found(index, row);
             });
         }
     }
 
     /// The rows of a view, of which there is one for each row of the request, or one for all.
-    pub fn rows<'a>(&'a self, view: usize, snapshot: &'a Snapshot) -> impl ExactSizeIterator<Item = Option<Row<'a>>> {
+    pub fn rows<'a>(&'a self, view: usize, layers: &'a Layers) -> impl ExactSizeIterator<Item = Option<Row<'a>>> {
         let ViewLookup { found, fresh, .. } = &self.views[view];
         let found = found.iter().enumerate();
-        found.map(|(row, index)| row_of(*index, fresh.get(row), snapshot))
+        found.map(|(row, index)| row_of(*index, fresh.get(row), layers))
     }
 
     /// The row of a view that stands for a row of the request.
-    pub fn row<'a>(&'a self, view: usize, row: usize, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+    pub fn row<'a>(&'a self, view: usize, row: usize, layers: &'a Layers) -> Option<Row<'a>> {
         let lookup = &self.views[view];
         let row = if lookup.is_scalar { 0 } else { row };
-        lookup.row(row, snapshot)
+        lookup.row(row, layers)
     }
 
     /// Whether the aggregate of a view is to be given the events that [`append_late`](Self::append_late) appends.
@@ -148,8 +150,8 @@ impl Lookups {
     }
 
     /// Appends the values of a feature to a column of its type: in a loop of its own for each type.
-    pub fn gather(&self, view: usize, snapshot: &Snapshot, feature: usize, column: &mut Column) {
-        let rows = self.rows(view, snapshot);
+    pub fn gather(&self, view: usize, layers: &Layers, feature: usize, column: &mut Column) {
+        let rows = self.rows(view, layers);
         match column.column_type() {
             ColumnType::F64 => fill(column, rows, feature, |column, row| column.push_f64(row.f64(feature))),
             ColumnType::F32 => fill(column, rows, feature, |column, row| column.push_f32(row.f32(feature))),
@@ -216,27 +218,27 @@ impl ViewLookup {
     }
 
     /// Asks for what the first keys need first.
-    fn ask(&self, snapshot: &Snapshot) {
+    fn ask(&self, layers: &Layers) {
         for row in 0..self.keys.len().min(KEYS_AHEAD) {
-            snapshot.prefetch(self.keys.get(row));
+            layers.prefetch(self.keys.hashed(row));
         }
     }
 
-    fn get(&mut self, snapshot: &Snapshot) {
+    fn get(&mut self, layers: &Layers) {
         if self.keys.len() <= KEYS_AHEAD {
             // All were asked for.
             for (row, found) in self.found.iter_mut().enumerate() {
-                *found = snapshot.get(self.keys.get(row)).map(|row| row.index());
+                *found = layers.find(self.keys.hashed(row));
             }
             return;
         }
         for (batch, found) in self.found.chunks_mut(BATCH_KEYS).enumerate() {
-            let mut keys = [KeyRef::EMPTY; BATCH_KEYS];
+            let mut keys = [HashedKey::EMPTY; BATCH_KEYS];
             let keys = &mut keys[..found.len()];
             for (key, row) in keys.iter_mut().zip(batch * BATCH_KEYS..) {
-                *key = self.keys.get(row);
+                *key = self.keys.hashed(row);
             }
-            snapshot.get_into(keys, found);
+            layers.get_into(keys, found);
         }
     }
 
@@ -245,8 +247,8 @@ impl ViewLookup {
     fn get_fresh(&mut self, overlay: &Overlay, filter: &Filter, time: EventTime) {
         let mut table = None;
         for row in 0..self.keys.len() {
-            let key = self.keys.get(row);
-            let hash = key.hash();
+            let key = self.keys.hashed(row);
+            let (key, hash) = (key.key(), key.hash());
             if !filter.may_have(hash) {
                 continue;
             }
@@ -263,8 +265,8 @@ impl ViewLookup {
     }
 
     #[inline]
-    fn row<'a>(&'a self, row: usize, snapshot: &'a Snapshot) -> Option<Row<'a>> {
-        row_of(*self.found.get(row)?, self.fresh.get(row), snapshot)
+    fn row<'a>(&'a self, row: usize, layers: &'a Layers) -> Option<Row<'a>> {
+        row_of(*self.found.get(row)?, self.fresh.get(row), layers)
     }
 
     /// What became of each row; those that do not count are forgotten.
@@ -272,7 +274,7 @@ impl ViewLookup {
     fn judge(
         &mut self,
         step: &ViewStep,
-        snapshot: &Snapshot,
+        layers: &Layers,
         time: EventTime,
         statuses: &mut Vec<Status>,
         mut counts: impl FnMut(Row<'_>),
@@ -285,7 +287,7 @@ impl ViewLookup {
         for index in 0..self.found.len() {
             let fresh = self.fresh.get(index).and_then(Option::as_ref);
             let answer = fresh.map_or(Answer::Snapshot, |fresh| fresh.answer);
-            let row = self.row(index, snapshot);
+            let row = self.row(index, layers);
             let is_late = matches!(answer, Answer::Late { .. });
             let status = match (answer, row) {
                 (Answer::Future, _) => Status::Future,
@@ -307,7 +309,7 @@ impl ViewLookup {
                 continue;
             }
             self.late += usize::from(is_late);
-            if let Some(row) = self.row(index, snapshot) {
+            if let Some(row) = self.row(index, layers) {
                 counts(row);
             }
         }
@@ -316,10 +318,10 @@ impl ViewLookup {
 
 /// The row in the snapshot, or what is fresher.
 #[inline]
-fn row_of<'a>(found: Option<RowIndex>, fresh: Option<&'a Option<FreshRow>>, snapshot: &'a Snapshot) -> Option<Row<'a>> {
-    let in_snapshot = found.map(|index| snapshot.row(index));
+fn row_of<'a>(found: Option<RowIndex>, fresh: Option<&'a Option<FreshRow>>, layers: &'a Layers) -> Option<Row<'a>> {
+    let in_snapshot = found.map(|index| layers.row(index));
     match fresh {
-        Some(Some(fresh)) => fresh.row(in_snapshot, snapshot),
+        Some(Some(fresh)) => fresh.row(in_snapshot, layers),
         _ => in_snapshot,
     }
 }

@@ -198,12 +198,12 @@ impl<'a> Matrix<'a> {
     }
 
     fn rows(self, view: usize) -> impl ExactSizeIterator<Item = Option<Row<'a>>> {
-        self.lookups.rows(view, &self.views[view].snapshot)
+        self.lookups.rows(view, &self.views[view].layers)
     }
 
     /// The rows of a view that are so wide that a lookup asks for the first part of them only.
     fn rows_to_ask_for(self, run: &Run, view: usize) -> impl Iterator<Item = Option<Row<'a>>> + use<'a> {
-        let is_wide = run.len >= RUN_AHEAD && self.views[view].snapshot.row_bytes_each() > LOOKUP_BYTES;
+        let is_wide = run.len >= RUN_AHEAD && self.views[view].layers.base().snapshot.row_bytes_each() > LOOKUP_BYTES;
         self.rows(view).take(if is_wide { usize::MAX } else { 0 })
     }
 
@@ -229,7 +229,7 @@ impl<'a> Matrix<'a> {
 
     fn write_columns<C: Cell>(self, run: &Run, view: usize, feature: usize, missing: C, cells: &mut [C], rows: usize) {
         if self.lookups.is_scalar(view) {
-            let row = self.lookups.row(view, 0, &self.views[view].snapshot);
+            let row = self.lookups.row(view, 0, &self.views[view].layers);
             for (offset, column) in cells.chunks_exact_mut(rows).enumerate() {
                 column.fill(number(row, run.column_type, feature + offset).unwrap_or(missing));
             }

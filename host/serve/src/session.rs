@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use unskew_frame::{Column, ColumnType};
-use unskew_snapshot::{KeyRef, Row};
+use unskew_snapshot::{HashedKey, KeyRef, Row};
 
 use crate::audit::{Audit, Sampler};
 use crate::catalog::WhenStale;
@@ -187,10 +187,18 @@ impl Session {
         let counters = &self.lookups;
         let is_timed = (counters.found.get() + counters.not_found.get()).is_multiple_of(SAMPLED);
         let watch = is_timed.then(Stopwatch::start);
-        let entry = served.fresh.as_ref().and_then(|fresh| fresh.get(key));
+        let key = HashedKey::from(key);
+        let entry = match &served.fresh {
+            Some(fresh) if fresh.filter().is_some() => {
+                // On its way while the filter is read.
+                served.layers.prefetch(key);
+                fresh.get(key)
+            }
+            _ => None,
+        };
         let row = match &entry {
-            Some(entry) => entry.newest(&served.snapshot),
-            None => served.snapshot.get(key),
+            Some(entry) => entry.newest(&served.layers),
+            None => served.layers.get_hashed(key),
         };
         if let Some(mut watch) = watch {
             counters.duration.record(watch.lap());
@@ -291,7 +299,7 @@ impl Prepared {
         for (index, view) in served.views.iter().enumerate() {
             for (feature, slot) in &layout.gathered[index] {
                 let column = &mut evaluation.columns[*slot];
-                lookups.gather(index, &view.snapshot, *feature, column);
+                lookups.gather(index, &view.layers, *feature, column);
                 if lookups.is_scalar(index) {
                     column.make_scalar();
                 }
@@ -336,7 +344,7 @@ impl States {
             return Ok(());
         };
         self.states.clear();
-        lookups.gather(index, &view.snapshot, view.columns[0], &mut self.states);
+        lookups.gather(index, &view.layers, view.columns[0], &mut self.states);
         // One query answers for all rows where nothing differs between them.
         let is_scalar = lookups.is_scalar(index) && inputs.iter().all(|slot| evaluation.columns[*slot].is_scalar());
         let rows = if is_scalar { 1 } else { evaluation.rows };

@@ -11,8 +11,10 @@ use crate::cpu::Cpu;
 use crate::digest::Digest;
 use crate::engine::settings_digest;
 
-/// The version of [`Manifest`] that this crate writes and reads.
+/// The version of [`Manifest`] that this crate writes and reads where no view has deltas.
 pub const MANIFEST_FORMAT: u32 = 2;
+/// Its version where a view has: a program from before deltas would serve old values from the rest.
+pub const MANIFEST_FORMAT_WITH_DELTAS: u32 = 3;
 
 /// How a manifest's file begins; then come the digest of all that follows this line, and the end of the line.
 const DIGEST_OPENS: &[u8] = b"{\n  \"digest\": \"";
@@ -40,7 +42,7 @@ pub struct Store {
 /// One generation: what it defines and the digest of everything it serves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`MANIFEST_FORMAT`].
+    /// [`MANIFEST_FORMAT`] or [`MANIFEST_FORMAT_WITH_DELTAS`].
     pub format: u32,
     /// Counts up from 1 within a store.
     pub generation: u64,
@@ -63,7 +65,7 @@ pub struct ModuleEntry {
     pub golden: Digest,
 }
 
-/// A snapshot in a generation.
+/// A snapshot in a generation, and the deltas on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotEntry {
     /// The file.
@@ -72,9 +74,67 @@ pub struct SnapshotEntry {
     pub watermark_us: i64,
     /// Its rows.
     pub row_count: u64,
+    /// In the order of their numbers: what is served is as of the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deltas: Vec<FileEntry>,
+}
+
+/// A file of a view: a snapshot or a delta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// The file.
+    pub digest: Digest,
+    /// Its watermark, in microseconds.
+    pub watermark_us: i64,
+    /// Its rows; of a delta the keys that it removes, too.
+    pub row_count: u64,
+}
+
+impl SnapshotEntry {
+    /// A snapshot without deltas.
+    pub fn new(base: FileEntry) -> Self {
+        let FileEntry {
+            digest,
+            watermark_us,
+            row_count,
+        } = base;
+        Self {
+            digest,
+            watermark_us,
+            row_count,
+            deltas: Vec::new(),
+        }
+    }
+
+    /// The snapshot alone.
+    pub fn base(&self) -> FileEntry {
+        FileEntry {
+            digest: self.digest,
+            watermark_us: self.watermark_us,
+            row_count: self.row_count,
+        }
+    }
+
+    /// The snapshot, then its deltas.
+    pub fn files(&self) -> impl Iterator<Item = FileEntry> {
+        [self.base()].into_iter().chain(self.deltas.iter().copied())
+    }
+
+    /// The last of its files, as of whose watermark it is served.
+    pub fn newest(&self) -> FileEntry {
+        self.deltas.last().copied().unwrap_or(self.base())
+    }
 }
 
 impl Manifest {
+    /// The format of a manifest with these snapshots.
+    pub fn format_of(snapshots: &BTreeMap<String, SnapshotEntry>) -> u32 {
+        match snapshots.values().all(|entry| entry.deltas.is_empty()) {
+            true => MANIFEST_FORMAT,
+            false => MANIFEST_FORMAT_WITH_DELTAS,
+        }
+    }
+
     /// The file of the manifest: JSON with the digest of everything after it as its first field.
     ///
     /// # Errors
@@ -116,7 +176,15 @@ impl Manifest {
         let Head { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         match other_format(format) {
             Some(reason) => Err(reason),
-            None => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+            None => {
+                let manifest: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+                match Self::format_of(&manifest.snapshots) == format {
+                    true => Ok(manifest),
+                    false => Err(format!(
+                        "it is of format {format}, and has deltas or not as only the other has"
+                    )),
+                }
+            }
         }
     }
 }
@@ -130,8 +198,8 @@ fn split_digest(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 const DIGEST_CHARS: usize = 7 + 64;
 
 fn other_format(format: u32) -> Option<String> {
-    (format != MANIFEST_FORMAT)
-        .then(|| format!("it is of format {format}, this version reads {MANIFEST_FORMAT}: publish again"))
+    let is_known = [MANIFEST_FORMAT, MANIFEST_FORMAT_WITH_DELTAS].contains(&format);
+    (!is_known).then(|| format!("it is of format {format}, this version reads {MANIFEST_FORMAT}: publish again"))
 }
 
 fn current_checksum(generation: u64) -> String {

@@ -2,7 +2,7 @@ use core::cmp::Ordering;
 
 use unskew_frame::{ColumnType, Value};
 
-use crate::{KeyRef, Row, Snapshot};
+use crate::{KeyRef, Layers, Row, SnapshotSchema};
 
 /// What differs between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,18 +68,18 @@ impl SnapshotDiff {
     }
 }
 
-/// Compares two snapshots key by key in one pass over both, and tells `visit` of each key that differs, in the canonical order.
+/// Compares two snapshots, deltas on them included, key by key in one pass over both, and tells `visit` of each key that differs, in the canonical order.
 ///
 /// # Errors
 /// The entity keys are of different types.
 pub fn diff<'a>(
-    before: &'a Snapshot,
-    after: &'a Snapshot,
+    before: &'a Layers,
+    after: &'a Layers,
     visit: &mut dyn FnMut(KeyDiff<'a>),
 ) -> Result<SnapshotDiff, DiffError> {
-    check_keys(before, after)?;
+    check_keys(before.schema(), after.schema())?;
     let mut diff = SnapshotDiff {
-        features: features(before, after),
+        features: features([before.schema(), after.schema()]),
         ..SnapshotDiff::default()
     };
     let (mut befores, mut afters) = (before.iter().peekable(), after.iter().peekable());
@@ -154,8 +154,7 @@ fn is_same_bits(a: Value<'_>, b: Value<'_>) -> bool {
     }
 }
 
-fn features(before: &Snapshot, after: &Snapshot) -> Vec<FeatureDiff> {
-    let schemas = [before.schema(), after.schema()];
+fn features(schemas: [&SnapshotSchema; 2]) -> Vec<FeatureDiff> {
     let named = |name: &str| {
         let columns = schemas.map(|schema| schema.feature_index(name));
         FeatureDiff {
@@ -179,12 +178,12 @@ fn features(before: &Snapshot, after: &Snapshot) -> Vec<FeatureDiff> {
         .collect()
 }
 
-fn check_keys(before: &Snapshot, after: &Snapshot) -> Result<(), DiffError> {
-    if before.schema().key_types() == after.schema().key_types() {
+fn check_keys(before: &SnapshotSchema, after: &SnapshotSchema) -> Result<(), DiffError> {
+    if before.key_types() == after.key_types() {
         return Ok(());
     }
-    let types = |snapshot: &Snapshot| {
-        let types: Vec<String> = snapshot.schema().key_types().iter().map(ToString::to_string).collect();
+    let types = |schema: &SnapshotSchema| {
+        let types: Vec<String> = schema.key_types().iter().map(ToString::to_string).collect();
         types.join(", ")
     };
     Err(DiffError {

@@ -1,7 +1,8 @@
 use crate::key::{I64_BYTES, TAG_I64, push_part};
-use crate::{KeyError, KeyPart, KeyRef, MAX_KEY_BYTES};
+use crate::{HashedKey, KeyError, KeyPart, KeyRef, MAX_KEY_BYTES};
 
-/// Many entity keys one behind the other in one piece of memory, which is kept when they are dropped: the keys of a request.
+/// Many entity keys one behind the other in one piece of memory, which is kept when they are dropped, and their hashes: the keys
+/// of a request.
 ///
 /// ```
 /// use unskew_snapshot::{EntityKeys, KeyPart};
@@ -17,6 +18,8 @@ pub struct EntityKeys {
     bytes: Vec<u8>,
     /// Where each key ends.
     ends: Vec<usize>,
+    /// The hash of each.
+    hashes: Vec<u64>,
 }
 
 impl EntityKeys {
@@ -24,6 +27,7 @@ impl EntityKeys {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.hashes.clear();
     }
 
     /// The number of keys.
@@ -49,7 +53,7 @@ impl EntityKeys {
                 return Err(error);
             }
         }
-        self.ends.push(self.bytes.len());
+        self.end_key(start);
         Ok(())
     }
 
@@ -66,11 +70,13 @@ impl EntityKeys {
                 place[1..].copy_from_slice(&part.to_le_bytes());
             }
         }
+        let keys = self.bytes[start..].chunks_exact(key_bytes);
+        self.hashes.extend(keys.map(|key| KeyRef::from_verified(key).hash()));
     }
 
     /// Appends a key of which a part is missing: a key of no parts, which no snapshot holds.
     pub fn push_missing(&mut self) {
-        self.ends.push(self.bytes.len());
+        self.end_key(self.bytes.len());
     }
 
     /// A key.
@@ -81,6 +87,22 @@ impl EntityKeys {
     pub fn get(&self, index: usize) -> KeyRef<'_> {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         KeyRef::from_verified(&self.bytes[start..self.ends[index]])
+    }
+
+    /// A key and its hash, which is not computed again.
+    ///
+    /// # Panics
+    /// There are not so many.
+    #[inline]
+    pub fn hashed(&self, index: usize) -> HashedKey<'_> {
+        HashedKey::from_verified(self.get(index), self.hashes[index])
+    }
+
+    /// The key from `start` on is whole.
+    #[inline]
+    fn end_key(&mut self, start: usize) {
+        self.hashes.push(KeyRef::from_verified(&self.bytes[start..]).hash());
+        self.ends.push(self.bytes.len());
     }
 }
 

@@ -28,6 +28,20 @@ impl<'a> Iter<'a> {
         }
     }
 
+    /// The next key with its hash, and its row.
+    pub(crate) fn next_hashed(&mut self) -> Option<(u64, KeyRef<'a>, Row<'a>)> {
+        loop {
+            if let Some((hash, key, slot)) = self.pending.next() {
+                self.rows_left = self.rows_left.saturating_sub(1);
+                return Some((hash, key, self.snapshot.row(RowIndex::new(slot))));
+            }
+            if self.group == self.snapshot.header.shape.index.group_count {
+                return None;
+            }
+            self.pending = self.load_group().into_iter();
+        }
+    }
+
     /// The rows of the next group, in order.
     fn load_group(&mut self) -> Vec<(u64, KeyRef<'a>, u32)> {
         let snapshot = self.snapshot;
@@ -57,16 +71,7 @@ impl<'a> Iterator for Iter<'a> {
     type Item = (KeyRef<'a>, Row<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((_, key, slot)) = self.pending.next() {
-                self.rows_left = self.rows_left.saturating_sub(1);
-                return Some((key, self.snapshot.row(RowIndex::new(slot))));
-            }
-            if self.group == self.snapshot.header.shape.index.group_count {
-                return None;
-            }
-            self.pending = self.load_group().into_iter();
-        }
+        self.next_hashed().map(|(_, key, row)| (key, row))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

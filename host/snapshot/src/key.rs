@@ -112,6 +112,42 @@ impl fmt::Display for EntityKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyRef<'a>(&'a [u8]);
 
+/// An entity key with its hash, for several lookups that share it.
+#[derive(Clone, Copy, Debug)]
+pub struct HashedKey<'a> {
+    key: KeyRef<'a>,
+    hash: u64,
+}
+
+impl<'a> HashedKey<'a> {
+    /// A key of no parts with any hash: what fills an array of keys before they are known.
+    pub const EMPTY: Self = Self::from_verified(KeyRef::EMPTY, 0);
+
+    /// A key and what was its hash before.
+    pub(crate) const fn from_verified(key: KeyRef<'a>, hash: u64) -> Self {
+        Self { key, hash }
+    }
+
+    /// The key.
+    #[inline]
+    pub const fn key(self) -> KeyRef<'a> {
+        self.key
+    }
+
+    /// Its hash.
+    #[inline]
+    pub const fn hash(self) -> u64 {
+        self.hash
+    }
+}
+
+impl<'a> From<KeyRef<'a>> for HashedKey<'a> {
+    #[inline(always)]
+    fn from(key: KeyRef<'a>) -> Self {
+        Self::from_verified(key, key.hash())
+    }
+}
+
 impl<'a> KeyRef<'a> {
     /// A key of no parts, which no snapshot holds: what fills an array of keys before they are known.
     pub const EMPTY: Self = Self(&[]);

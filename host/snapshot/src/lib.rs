@@ -8,6 +8,7 @@
 //! - [`SnapshotSchema`], [`SnapshotMeta`]: what a snapshot is of
 //! - [`SnapshotWriter`]: rows in any order into a file with the same bytes
 //! - [`Snapshot`], [`Row`]: a file opened with a full check, and its lookups; [`DetachedRow`]: a row that is newer
+//! - [`Layers`]: a snapshot and the deltas on it, read as one and compacted into one
 //! - [`diff`]: what differs between two files, key by key
 //!
 //! The file is drawn byte by byte in docs/snapshot-format.md.
@@ -55,12 +56,15 @@ mod duration;
 mod entity_keys;
 mod error;
 mod file;
+mod filter;
 mod header;
 mod index;
 mod iter;
 mod key;
+mod layers;
 mod lookup;
 mod map;
+mod merge;
 mod metadata;
 mod open_options;
 mod output;
@@ -90,7 +94,8 @@ pub use duration::{ParseDurationError, format_duration_us, parse_duration_us};
 pub use entity_keys::EntityKeys;
 pub use error::{OpenError, WriteError};
 pub use header::{FORMAT_VERSION, MAX_ROWS, Section};
-pub use key::{EntityKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
+pub use key::{EntityKey, HashedKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
+pub use layers::{DeltaError, Layer, LayerError, LayerFlaw, Layers};
 pub use open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
 pub use row::Row;
 pub use schema::{

@@ -7,7 +7,7 @@ use crate::header::u64_at;
 use crate::index::{ALTERNATIVES, Index, Slots};
 use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row_layout::{KEY_OFFSET, LONG_KEY, MASK, OCCUPIED, RowLayout};
-use crate::{KeyRef, RowIndex, Snapshot};
+use crate::{HashedKey, KeyRef, RowIndex, Snapshot};
 
 /// Keys that are looked up together: their places fit in the nearest cache.
 const BATCH_KEYS: usize = 128;
@@ -62,6 +62,38 @@ impl Waiting {
     }
 }
 
+/// A key to look up, with its hash or without.
+pub(crate) trait LookupKey: Copy {
+    fn key(&self) -> KeyRef<'_>;
+
+    /// Its hash: computed here, if it is not known.
+    fn hash(&self) -> u64;
+}
+
+impl LookupKey for KeyRef<'_> {
+    #[inline]
+    fn key(&self) -> KeyRef<'_> {
+        *self
+    }
+
+    #[inline]
+    fn hash(&self) -> u64 {
+        KeyRef::hash(*self)
+    }
+}
+
+impl LookupKey for HashedKey<'_> {
+    #[inline]
+    fn key(&self) -> KeyRef<'_> {
+        HashedKey::key(*self)
+    }
+
+    #[inline]
+    fn hash(&self) -> u64 {
+        HashedKey::hash(*self)
+    }
+}
+
 impl<'a> Lookup<'a> {
     #[inline]
     pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
@@ -78,8 +110,8 @@ impl<'a> Lookup<'a> {
 
     /// The slot of a key. Asks for all places where the row may be at once.
     #[inline]
-    pub(crate) fn find_prefetched(self, key: KeyRef<'_>) -> Option<u32> {
-        let hash = key.hash();
+    pub(crate) fn find_prefetched(self, key: HashedKey<'_>) -> Option<u32> {
+        let (key, hash) = (key.key(), key.hash());
         let slots = self.index.slots(hash);
         self.prefetch_row(slots.home);
         prefetch(self.rows, (slots.home as usize + 1) * self.row_bytes);
@@ -115,19 +147,19 @@ impl<'a> Lookup<'a> {
     /// The homes are asked for [`AHEAD_KEYS`] keys before they are read, so that their misses overlap with each other and with
     /// the hashing of the keys behind. Where a home is another key's, the first alternative that it names is asked for; those
     /// are read when all homes were.
-    pub(crate) fn find_many(self, keys: &[KeyRef<'_>], found: &mut [Option<RowIndex>]) {
+    pub(crate) fn find_many<K: LookupKey>(self, keys: &[K], found: &mut [Option<RowIndex>]) {
         for (keys, found) in keys.chunks(BATCH_KEYS).zip(found.chunks_mut(BATCH_KEYS)) {
             if self.key_bytes == I64_KEY_BYTES {
-                self.find_batch::<true>(keys, found);
+                self.find_batch::<true, K>(keys, found);
             } else {
-                self.find_batch::<false>(keys, found);
+                self.find_batch::<false, K>(keys, found);
             }
         }
     }
 
     /// Apart for integers, so that the registers of the other keys' comparison are not in their way.
     #[inline(never)]
-    fn find_batch<const IS_I64: bool>(self, keys: &[KeyRef<'_>], found: &mut [Option<RowIndex>]) {
+    fn find_batch<const IS_I64: bool, K: LookupKey>(self, keys: &[K], found: &mut [Option<RowIndex>]) {
         let mut slots = [Slots::default(); BATCH_KEYS];
         let mut waiting = [Waiting::default(); BATCH_KEYS];
         let mut waiting_count = 0;
@@ -147,7 +179,7 @@ impl<'a> Lookup<'a> {
                 .zip(&mut found[here]);
             for (number, ((key, slots), found)) in homes.enumerate() {
                 // No branches on whether the key is at home: it cannot be guessed, and nothing has to be waited for.
-                let (is_found, mask) = self.read_of::<IS_I64>(*key, slots.home);
+                let (is_found, mask) = self.read_of::<IS_I64>(key.key(), slots.home);
                 *found = is_found.then_some(RowIndex::new(slots.home));
                 let alternative = slots.slot(first_alternative(mask | LAST_ALTERNATIVE));
                 let next = select_unpredictable(is_found | (mask == 0), slots.home, alternative);
@@ -164,10 +196,12 @@ impl<'a> Lookup<'a> {
                     (waiting.slot(), waiting.number(), waiting.mask())
                 };
                 if mask == 0 {
-                    found[number] = self.find_overflow(keys[number], keys[number].hash()).map(RowIndex::new);
+                    found[number] = self
+                        .find_overflow(keys[number].key(), keys[number].hash())
+                        .map(RowIndex::new);
                     continue;
                 }
-                if self.read_of::<IS_I64>(keys[number], slot).0 {
+                if self.read_of::<IS_I64>(keys[number].key(), slot).0 {
                     found[number] = Some(RowIndex::new(slot));
                     continue;
                 }
@@ -265,8 +299,8 @@ impl<'a> Lookup<'a> {
 
     /// Asks for what says whether a key is at home.
     #[inline]
-    pub(crate) fn prefetch_home(self, key: KeyRef<'_>) {
-        self.prefetch_head(self.index.slots(key.hash()).home);
+    pub(crate) fn prefetch_home(self, hash: u64) {
+        self.prefetch_head(self.index.slots(hash).home);
     }
 
     /// Asks for what says whether a row is a key's.

@@ -12,7 +12,7 @@ use crate::resolve::Resolver;
 use crate::row_layout::{Extent, LONG_KEY, OCCUPIED, REMOVED, RowLayout, put_key_extent};
 use crate::sorter::Sorter;
 use crate::spill::{SpillDirectory, Spool};
-use crate::{SchemaError, SnapshotMeta, WriteError, WriteOptions, WriteProgress, WriteStage, metadata};
+use crate::{Layers, SchemaError, SnapshotMeta, WriteError, WriteOptions, WriteProgress, WriteStage, metadata};
 
 /// What is written into the metadata as the builder.
 const BUILDER: &str = concat!("unskew-snapshot ", env!("CARGO_PKG_VERSION"));
@@ -31,12 +31,22 @@ const PROGRESS_ROWS: u64 = 1 << 16;
 pub(crate) struct Source<'a> {
     pub(crate) options: &'a WriteOptions,
     pub(crate) layout: &'a RowLayout,
-    pub(crate) sorter: &'a mut Sorter,
-    /// Of the rows as they were pushed.
-    pub(crate) census: &'a Census,
+    pub(crate) rows: SortedRows<'a>,
     pub(crate) directory: &'a SpillDirectory,
     /// What the rows of a group should take in memory: [`MAX_GROUP_BYTES`], but in tests.
     pub(crate) max_group_bytes: u64,
+}
+
+/// Where the rows come from, in the canonical order.
+pub(crate) enum SortedRows<'a> {
+    /// They were pushed in any order.
+    Pushed {
+        sorter: &'a mut Sorter,
+        /// Of the rows as they were pushed.
+        census: &'a Census,
+    },
+    /// They are those of files that are laid over each other.
+    Merged(&'a Layers),
 }
 
 /// What became of it.
@@ -105,22 +115,30 @@ impl Source<'_> {
     /// Counts the rows that the file will have: those that were pushed, if that is for certain one of each key, else what a visit
     /// of all finds.
     fn take_census(&mut self, progress: &mut dyn FnMut(WriteProgress)) -> Result<Census, WriteError> {
-        let rows_total = self.census.row_count;
+        let rows_total = match &self.rows {
+            SortedRows::Pushed { census, .. } => census.row_count,
+            SortedRows::Merged(layers) => layers.len() as u64,
+        };
         progress(WriteProgress {
             stage: WriteStage::Sorting,
             rows_done: 0,
             rows_total,
         });
-        let mut census = Census::new(self.layout);
-        if self.sorter.sort_in_memory() {
-            census = self.census.clone();
-        } else {
-            let layout = self.layout;
-            self.visit(WriteStage::Sorting, rows_total, progress, &mut |record| {
-                census.count(layout, record);
-                Ok(())
-            })?;
-        }
+        let pushed = match &mut self.rows {
+            SortedRows::Pushed { sorter, census } => sorter.sort_in_memory().then(|| (*census).clone()),
+            SortedRows::Merged(_) => None,
+        };
+        let census = match pushed {
+            Some(census) => census,
+            None => {
+                let (layout, mut census) = (self.layout, Census::new(self.layout));
+                self.visit(WriteStage::Sorting, rows_total, progress, &mut |record| {
+                    census.count(layout, record);
+                    Ok(())
+                })?;
+                census
+            }
+        };
         for (what, found, limit) in [
             ("rows", census.row_count, MAX_ROWS),
             ("bytes of keys", census.key_bytes(), Extent::MAX_OFFSET - 1),
@@ -154,8 +172,12 @@ impl Source<'_> {
             rows_done += 1;
             visit(record)
         };
-        self.sorter
-            .visit(&mut |record, is_last| resolver.push(record, is_last, &mut counted))?;
+        match &mut self.rows {
+            SortedRows::Pushed { sorter, .. } => {
+                sorter.visit(&mut |record, is_last| resolver.push(record, is_last, &mut counted))?;
+            }
+            SortedRows::Merged(layers) => layers.merge().visit(self.layout, &mut counted)?,
+        }
         Ok(resolver.ties())
     }
 }

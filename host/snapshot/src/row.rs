@@ -4,7 +4,7 @@ use unskew_frame::{ColumnType, Value};
 
 use crate::detached::DetachedRow;
 use crate::prefetch::{LINE_BYTES, prefetch};
-use crate::row_layout::{REMOVED, event_time_us, text};
+use crate::row_layout::{Extent, REMOVED, RowLayout, event_time_us, text};
 use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
 
 /// A row of a snapshot, read in place, or a [`DetachedRow`] of its schema.
@@ -181,6 +181,16 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn vector(&self, feature: usize) -> &'a [f32] {
         self.snapshot.layout.vector(self.bytes, feature)
+    }
+
+    /// Copies the row into a zeroed one of `layout`, and its strings and bytes behind `heap`.
+    pub(crate) fn copy_to(&self, layout: &RowLayout, row: &mut [u8], heap: &mut Vec<u8>) {
+        layout.copy_values(row, &self.snapshot.layout, self.bytes);
+        for feature in layout.variable_features() {
+            if let Some(extent) = layout.extent(row, feature).filter(|_| layout.is_present(row, feature)) {
+                layout.put_extent(row, feature, Extent::append(heap, extent.slice(self.heap())));
+            }
+        }
     }
 
     #[inline]

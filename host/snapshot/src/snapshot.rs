@@ -11,8 +11,8 @@ use crate::map::Map;
 use crate::open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
 use crate::parallel::Threads;
 use crate::row::Row;
-use crate::row_layout::{LONG_KEY, RowLayout, key_extent};
-use crate::{KeyRef, OpenError, SnapshotMeta, SnapshotSchema, verify};
+use crate::row_layout::{LONG_KEY, OCCUPIED, RowLayout, key_extent};
+use crate::{HashedKey, KeyRef, OpenError, SnapshotMeta, SnapshotSchema, verify};
 
 /// An immutable file of one feature view's rows as of a watermark, mapped into memory and checked through.
 ///
@@ -65,7 +65,8 @@ pub(crate) struct Ranges {
     pub(crate) heap: Range<usize>,
 }
 
-/// The slot of a row in its snapshot: below [`Snapshot::slot_count`], and not every slot has a row.
+/// The slot of a row in its snapshot: below [`Snapshot::slot_count`], and not every slot has a row. Of [`Layers`](crate::Layers),
+/// counted through all files from the base on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowIndex(u32);
 
@@ -136,6 +137,12 @@ impl Snapshot {
     /// may be are asked for at once. The key itself is compared.
     #[inline]
     pub fn get(&self, key: KeyRef<'_>) -> Option<Row<'_>> {
+        self.get_hashed(key.into())
+    }
+
+    /// The same where the hash of the key is known.
+    #[inline]
+    pub fn get_hashed(&self, key: HashedKey<'_>) -> Option<Row<'_>> {
         let slot = Lookup::new(self).find_prefetched(key)?;
         Some(Row::new(self, RowIndex(slot), self.row_bytes(slot)))
     }
@@ -150,11 +157,11 @@ impl Snapshot {
         Lookup::new(self).find_many(keys, rows);
     }
 
-    /// The same, into as many `rows` as there are keys.
+    /// The same of keys whose hashes are known, into as many `rows` as there are keys.
     ///
     /// # Panics
     /// The lengths differ.
-    pub fn get_into(&self, keys: &[KeyRef<'_>], rows: &mut [Option<RowIndex>]) {
+    pub fn get_into(&self, keys: &[HashedKey<'_>], rows: &mut [Option<RowIndex>]) {
         assert!(keys.len() == rows.len(), "{} keys for {} rows", keys.len(), rows.len());
         Lookup::new(self).find_many(keys, rows);
     }
@@ -163,7 +170,13 @@ impl Snapshot {
     /// where all their keys are asked for first. A few dozen at a time, for the nearest cache holds no more.
     #[inline]
     pub fn prefetch(&self, key: KeyRef<'_>) {
-        Lookup::new(self).prefetch_home(key);
+        Lookup::new(self).prefetch_home(key.hash());
+    }
+
+    /// The same where the hash of the key is known.
+    #[inline]
+    pub fn prefetch_hashed(&self, key: HashedKey<'_>) {
+        Lookup::new(self).prefetch_home(key.hash());
     }
 
     /// The row of an index that this snapshot gave.
@@ -178,12 +191,12 @@ impl Snapshot {
     }
 
     /// Every key and its row in the canonical order: by key hash, then by key bytes. Two snapshots merge linearly in it. Sorts
-    /// the rows of one group of about 16,384 after the other.
+    /// the rows of one group of about 16,384 after the other. Of a delta it gives the keys that it removes, too: [`Row::is_removed`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (KeyRef<'_>, Row<'_>)> {
         Iter::new(self)
     }
 
-    /// The rows.
+    /// The rows; of a delta the keys that it removes, too.
     pub fn len(&self) -> usize {
         self.header.shape.row_count as usize
     }
@@ -221,6 +234,15 @@ impl Snapshot {
     /// What became of the memory that the snapshot is in.
     pub fn residency(&self) -> &Residency {
         &self.residency
+    }
+
+    /// All rows, in the order of their slots.
+    pub(crate) fn rows_in_any_order(&self) -> impl Iterator<Item = Row<'_>> {
+        (0..self.slot_count() as u32).filter_map(|slot| {
+            let row = self.row_bytes(slot);
+            let is_occupied = self.layout.flags(row) & OCCUPIED != 0;
+            is_occupied.then(|| Row::new(self, RowIndex(slot), row))
+        })
     }
 
     /// The slot of a key.

@@ -4,7 +4,7 @@ use unskew_frame::Value;
 
 use crate::census::Census;
 use crate::file::NewFile;
-use crate::output::{self, Source};
+use crate::output::{self, SortedRows, Source};
 use crate::record::Record;
 use crate::row_layout::{RowLayout, put_event_time_us};
 use crate::schema::MAX_VALUE_BYTES;
@@ -204,8 +204,10 @@ impl Rows {
         let mut source = Source {
             options: &self.options,
             layout: &self.layout,
-            sorter: &mut self.sorter,
-            census: &self.census,
+            rows: SortedRows::Pushed {
+                sorter: &mut self.sorter,
+                census: &self.census,
+            },
             directory: &self.directory,
             max_group_bytes: self.max_group_bytes,
         };

@@ -7,6 +7,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
+use unskew_snapshot::Layer;
+
 use super::*;
 use crate::ctr_history::modules;
 use crate::materialize::materialize;
@@ -59,7 +61,13 @@ fn csv(events: &[Event]) -> String {
     text
 }
 
-/// At each watermark the snapshot from the one before is the one from scratch, byte by byte.
+fn layer(path: &Path) -> Layer {
+    let digest = unskew::Digest::of(&fs::read(path).unwrap());
+    Layer::new(Arc::new(Snapshot::open(path).unwrap()), digest.0)
+}
+
+/// At each watermark the snapshot from the one before is the one from scratch, byte by byte, and so is
+/// the first with the deltas up to there.
 fn check(events: &[Event], has_known_at: bool, watermarks: &[i64]) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("events.csv"), csv(events)).unwrap();
@@ -68,6 +76,7 @@ fn check(events: &[Event], has_known_at: bool, watermarks: &[i64]) {
         let path = |name: &str, index: usize| folder.path().join(format!("{view}-{name}-{index}"));
         let mut previous = path("empty", 0);
         materialize(&project, modules(), view, EventTime(i64::MIN), &previous).unwrap();
+        let mut layers = Layers::new(layer(&previous), Vec::new()).unwrap();
         for (index, hour) in (1..).zip(watermarks) {
             let watermark = EventTime(hour * HOUR);
             let (whole, since) = (path("whole", index), path("since", index));
@@ -75,6 +84,18 @@ fn check(events: &[Event], has_known_at: bool, watermarks: &[i64]) {
             materialize_since(&project, modules(), view, watermark, &previous, &since).unwrap();
             let same = fs::read(&whole).unwrap() == fs::read(&since).unwrap();
             assert!(same, "{view} at {hour} h");
+            let delta = path("delta", index);
+            let before = Previous {
+                path: &previous,
+                layers: &layers,
+            };
+            materialize_delta(&project, modules(), view, watermark, before, &delta).unwrap();
+            let deltas = layers.deltas().cloned().chain([layer(&delta)]).collect();
+            layers = Layers::new(layers.base().clone(), deltas).unwrap();
+            let compacted = path("compacted", index);
+            layers.compact(&compacted, &mut |_| {}).unwrap();
+            let same = fs::read(&whole).unwrap() == fs::read(&compacted).unwrap();
+            assert!(same, "{view} at {hour} h by deltas");
             previous = since;
         }
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use unskew_frame::ColumnType;
 use unskew_snapshot::{FeatureDiff, KeyDiff, Row, SnapshotSchema, diff};
 
+use super::layers::{layers_on, open_layers};
 use super::open;
 use crate::answer::{Answer, Facts, grouped, titled_table};
 use crate::failure::Failure;
@@ -14,14 +15,15 @@ use crate::value::{value_json, value_text};
 ///
 /// Counts the keys that were added, removed and changed, and for each feature the keys whose value changed, became null or was
 /// null; then the first keys that differ. Values are compared by their bits. That they differ is an answer and no
-/// failure: read `added`, `removed` and `changed` of `--json`.
+/// failure: read `added`, `removed` and `changed` of `--json`. A snapshot and deltas on it show what all the deltas change.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  unskew snapshot diff yesterday.snapshot today.snapshot --keys 20")]
 pub struct Diff {
     /// The first snapshot.
     before: PathBuf,
-    /// The second.
-    after: PathBuf,
+    /// The second, or the deltas on the first in the order of their numbers.
+    #[arg(required = true)]
+    after: Vec<PathBuf>,
     /// How many of the keys that differ are shown.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     keys: usize,
@@ -36,7 +38,18 @@ struct Shown {
 
 impl Diff {
     pub fn run(self) -> Result<Answer, Failure> {
-        let snapshots = [open(&self.before)?, open(&self.after)?];
+        let before = open_layers(&self.before, &[])?;
+        let after = match &self.after[..] {
+            [after] => {
+                let snapshot = open(after)?;
+                match snapshot.meta().delta {
+                    None => layers_on(after, snapshot, &[])?,
+                    Some(_) => open_layers(&self.before, &self.after)?,
+                }
+            }
+            deltas => open_layers(&self.before, deltas)?,
+        };
+        let snapshots = [before, after];
         let schemas = snapshots.each_ref().map(|snapshot| snapshot.schema());
         let mut shown = Vec::new();
         let found = diff(&snapshots[0], &snapshots[1], &mut |key| {
@@ -52,9 +65,7 @@ impl Diff {
             .with("changed", grouped(found.changed))
             .with("unchanged", grouped(found.unchanged))
             .with("event time", grouped(found.event_time_changed));
-        let watermarks = snapshots
-            .each_ref()
-            .map(|snapshot| snapshot.meta().watermark.to_string());
+        let watermarks = snapshots.each_ref().map(|snapshot| snapshot.watermark().to_string());
         facts = facts.with("watermarks", watermarks.join(" -> "));
         let features = found.features.iter().map(feature_line).collect();
         let keys = shown

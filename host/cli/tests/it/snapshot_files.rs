@@ -82,6 +82,144 @@ fn a_built_snapshot_is_the_materialized_one() {
     );
 }
 
+/// Days of prices as a snapshot and deltas: read together, compared, compacted to the bytes of the whole.
+#[test]
+fn deltas_are_made_read_and_compacted() {
+    let folder = shop();
+    let price = |name: &'static str, watermark: &'static str, more: &[&'static str]| {
+        let fixed = [
+            "materialize",
+            "--view",
+            "item_price",
+            "--watermark",
+            watermark,
+            "--out",
+            name,
+        ];
+        [&fixed[..], more].concat()
+    };
+    write(
+        folder.path(),
+        "other.csv",
+        "item_id,time,price,label\n2,2024-01-05T00:00:00Z,9.0,\n",
+    );
+    let other = build("other.snapshot", &["--from", "other.csv"]);
+    let other: Vec<&str> = other.into_iter().filter(|argument| *argument != "prices.csv").collect();
+    let from = other.iter().rposition(|argument| *argument == "--from").unwrap();
+    let other = [&other[..3], &other[from..], &other[4..from]].concat();
+    Transcript::new(folder.path())
+        .run(0, &price("base.snapshot", "2024-01-02", &[]))
+        .run(0, &price("one.delta", "2024-01-10", &["--delta-from", "base.snapshot"]))
+        .run(
+            0,
+            &price(
+                "two.delta",
+                "2024-01-14",
+                &["--delta-from", "base.snapshot", "one.delta"],
+            ),
+        )
+        .run(0, &price("whole.snapshot", "2024-01-14", &[]))
+        .run(0, &["snapshot", "inspect", "two.delta"])
+        .run(0, &["snapshot", "verify", "two.delta"])
+        .run(0, &["snapshot", "get", "base.snapshot", "1"])
+        .run(
+            0,
+            &[
+                "snapshot",
+                "get",
+                "base.snapshot",
+                "1",
+                "--delta",
+                "one.delta",
+                "--delta",
+                "two.delta",
+            ],
+        )
+        .run(0, &["snapshot", "get", "two.delta", "1"])
+        .run(0, &["snapshot", "diff", "base.snapshot", "one.delta", "two.delta"])
+        .run(
+            0,
+            &[
+                "snapshot",
+                "compact",
+                "base.snapshot",
+                "one.delta",
+                "two.delta",
+                "--out",
+                "compact.snapshot",
+            ],
+        )
+        .run(0, &["snapshot", "diff", "compact.snapshot", "whole.snapshot"])
+        .run(0, &other)
+        .run(
+            0,
+            &[
+                "snapshot",
+                "delta",
+                "whole.snapshot",
+                "other.snapshot",
+                "--out",
+                "less.delta",
+            ],
+        )
+        .run(0, &["snapshot", "get", "less.delta", "1"])
+        .run(0, &["snapshot", "get", "whole.snapshot", "1", "--delta", "less.delta"])
+        .run(
+            1,
+            &[
+                "snapshot",
+                "compact",
+                "base.snapshot",
+                "two.delta",
+                "--out",
+                "bad.snapshot",
+            ],
+        )
+        .run(
+            1,
+            &[
+                "snapshot",
+                "compact",
+                "whole.snapshot",
+                "one.delta",
+                "--out",
+                "bad.snapshot",
+            ],
+        )
+        .run(
+            1,
+            &["snapshot", "compact", "one.delta", "two.delta", "--out", "bad.snapshot"],
+        )
+        .run(
+            1,
+            &[
+                "snapshot",
+                "compact",
+                "base.snapshot",
+                "whole.snapshot",
+                "--out",
+                "bad.snapshot",
+            ],
+        )
+        .run(
+            1,
+            &[
+                "snapshot",
+                "delta",
+                "whole.snapshot",
+                "base.snapshot",
+                "--out",
+                "bad.delta",
+            ],
+        )
+        .run(1, &price("bad.snapshot", "2024-01-14", &["--incremental", "one.delta"]))
+        .run(1, &price("bad.delta", "2024-01-01", &["--delta-from", "base.snapshot"]))
+        .expect("deltas");
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("compact.snapshot") == read("whole.snapshot"));
+    assert!(!folder.path().join("bad.snapshot").exists() && !folder.path().join("bad.delta").exists());
+}
+
 #[test]
 fn a_snapshot_that_cannot_be_built_says_why_and_leaves_nothing() {
     let folder = shop();

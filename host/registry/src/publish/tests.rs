@@ -17,6 +17,7 @@ fn module(store: &Store, digest: Digest) -> ModuleEntry {
 
 fn snapshot(digest: Digest) -> SnapshotEntry {
     SnapshotEntry {
+        deltas: Vec::new(),
         digest,
         watermark_us: 7,
         row_count: 1,

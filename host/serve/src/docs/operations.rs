@@ -33,6 +33,19 @@
 //! quarantined, the one that was served last. It needs no network and no publisher. It fails where none of them can be loaded,
 //! and where its state directory is damaged or another host's.
 //!
+//! # Deltas
+//! `unskew publish --delta` publishes only what changed since the store's current generation: a file in the size of the change,
+//! which hosts map beside the snapshot that they have, and which costs them no second copy of it. It is a generation like any other: it
+//! is swapped to, pinned and rolled back. After eight deltas on a snapshot the next publication is of a whole one.
+//!
+//! A read of a key that no delta has pays a word of a filter, which takes two bytes for each changed key of a generation; one of a
+//! key that changed looks in the deltas that may have it, the newest first. What is read is, bit for bit, what the whole snapshot
+//! would have. Watermarks are those of the newest delta, for staleness and for fresh events too.
+//!
+//! What is published as deltas is what became visible since; rows that were changed or deleted behind the watermark of the
+//! snapshot, with no known-at to tell of it, come with the next whole one. `unskew snapshot delta` compares two whole snapshots and
+//! sees those, too.
+//!
 //! # Threads
 //! `unskew-tick` counts deadlines. `unskew-keep` frees what is no longer served, makes audited calls again, and leaves
 //! generations that fail. `unskew-watch` follows the store, and the system's notifier has one of its own. None of them is waited

@@ -1,7 +1,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use unskew_snapshot::{DetachedRow, EntityKey, EventTime, Row, Snapshot, Version, compare_versions};
+use unskew_snapshot::{DetachedRow, EntityKey, EventTime, Layers, Row, Snapshot, Version, compare_versions};
 
 use crate::fresh::event::Event;
 
@@ -103,12 +103,12 @@ impl Entry {
     }
 
     /// The row with all events; none where one of them could not be counted in.
-    pub fn newest<'a>(&'a self, snapshot: &'a Snapshot) -> Option<Row<'a>> {
+    pub fn newest<'a>(&'a self, layers: &'a Layers) -> Option<Row<'a>> {
         match self.steps.len().checked_sub(1) {
             _ if self.is_failed => None,
-            Some(newest) => Some(self.row(newest, snapshot)),
+            Some(newest) => Some(self.row(newest, &layers.base().snapshot)),
             // None of its versions is greater than the snapshot's.
-            None => snapshot.get(self.key.as_ref()),
+            None => layers.get(self.key.as_ref()),
         }
     }
 

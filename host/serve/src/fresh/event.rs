@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{
-    EntityKey, EventTime, KeyPart, Snapshot, Version, decode_row, encode_row, event_visible_from, is_event_visible,
+    EntityKey, EventTime, KeyPart, Layers, Version, decode_row, encode_row, event_visible_from, is_event_visible,
     is_visible, visible_from,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct EventSchema {
 
 impl EventSchema {
     /// What the events of a view have, with the descriptor of its module; none where events could not be used.
-    pub fn new(catalog: &Catalog, view: &View, module: Option<&Descriptor>, snapshot: &Snapshot) -> Option<Self> {
+    pub fn new(catalog: &Catalog, view: &View, module: Option<&Descriptor>, layers: &Layers) -> Option<Self> {
         let entity = catalog.entities.iter().find(|entity| entity.name == view.entity)?;
         let columns = match (&view.aggregate, module.map(|module| &module.kind)) {
             (None, _) => view.features.iter().map(|field| Field {
@@ -51,7 +51,7 @@ impl EventSchema {
             (Some(_), _) => return None,
         };
         let columns: Vec<Field> = columns.collect();
-        let in_snapshot = snapshot.schema().features.iter();
+        let in_snapshot = layers.schema().features.iter();
         let in_snapshot = in_snapshot.map(|feature| (feature.name.as_str(), feature.column_type));
         let in_catalog = columns.iter().map(|field| (field.name.as_str(), field.column_type));
         in_snapshot.eq(in_catalog).then(|| Self {

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use unskew_snapshot::{EventTime, KeyRef, Snapshot};
+use unskew_snapshot::{EventTime, HashedKey, KeyRef, Layers, Snapshot};
 
 use crate::fresh::entry::Entry;
 use crate::fresh::event::EventSchema;
@@ -22,7 +22,7 @@ const BYTES_PER_FILTER_BYTE: usize = 1 << 10;
 #[derive(Debug)]
 pub(crate) struct Overlay {
     pub schema: Arc<EventSchema>,
-    pub snapshot: Arc<Snapshot>,
+    pub layers: Arc<Layers>,
     /// Of an aggregate.
     pub module: Option<Module>,
     /// The memory that its events may take: its filter is as large as it needs to be for them.
@@ -68,10 +68,10 @@ pub(super) struct Retired {
 }
 
 impl Overlay {
-    pub fn new(schema: EventSchema, snapshot: &Arc<Snapshot>, module: Option<&Module>, max_bytes: usize) -> Self {
+    pub fn new(schema: EventSchema, layers: &Arc<Layers>, module: Option<&Module>, max_bytes: usize) -> Self {
         Self {
             schema: Arc::new(schema),
-            snapshot: Arc::clone(snapshot),
+            layers: Arc::clone(layers),
             module: module.cloned(),
             max_bytes,
             filter: OnceLock::new(),
@@ -82,7 +82,12 @@ impl Overlay {
 
     /// The time as of which its snapshot is.
     pub fn watermark(&self) -> EventTime {
-        self.snapshot.meta().watermark
+        self.layers.watermark()
+    }
+
+    /// The snapshot whose layout its rows have.
+    pub fn base(&self) -> &Snapshot {
+        &self.layers.base().snapshot
     }
 
     /// The number of entries.
@@ -104,10 +109,11 @@ impl Overlay {
 
     /// The entry of a key.
     #[inline]
-    pub fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+    pub fn get(&self, key: HashedKey<'_>) -> Option<Arc<Entry>> {
         let filter = self.filter()?;
-        let hash = key.hash();
-        filter.may_have(hash).then(|| self.table().get(hash, key))?
+        filter
+            .may_have(key.hash())
+            .then(|| self.table().get(key.hash(), key.key()))?
     }
 
     /// Puts an entry in place of the one of its key. For one thread at a time.

@@ -100,7 +100,7 @@ impl Writer {
     /// Has readers see what was staged.
     pub fn publish(&mut self, overlay: &Overlay, staged: Staged) {
         for entry in staged.entries {
-            let before = overlay.get(entry.key.as_ref());
+            let before = overlay.get(entry.key.as_ref().into());
             self.entry_bytes += entry.bytes();
             self.entry_bytes -= before.as_ref().map_or(0, |before| before.bytes());
             let was_failed = before.is_some_and(|before| before.is_failed);
@@ -145,8 +145,8 @@ impl Writer {
                     continue;
                 }
                 let before = match &step {
-                    Some(step) => Some(step.row.row(&overlay.snapshot)),
-                    None => overlay.snapshot.get(entry.key.as_ref()),
+                    Some(step) => Some(step.row.row(overlay.base())),
+                    None => overlay.layers.get(entry.key.as_ref()),
                 };
                 let from = events.iter().map(|event| event.visible_from()).max();
                 let last = events.iter().map(|event| event.event_time).max();
@@ -168,7 +168,7 @@ impl Writer {
             let state = states.get(index).and_then(Option::as_ref);
             let row = state.and_then(|state| {
                 let values = [Value::Bytes(state)];
-                DetachedRow::new(&overlay.snapshot, entry.key.as_ref(), making.last, &values)
+                DetachedRow::new(overlay.base(), entry.key.as_ref(), making.last, &values)
             });
             match row.map(|row| Step::of_state(making.from, row)) {
                 None => failed[making.draft] = true,
@@ -219,7 +219,7 @@ enum Place {
 impl Draft {
     /// The entry of a key as it is, or one without events.
     fn new(overlay: &Overlay, key: &EntityKey) -> Self {
-        let entry = match overlay.get(key.as_ref()) {
+        let entry = match overlay.get(key.as_ref().into()) {
             Some(entry) => Entry::clone(&entry),
             None => Entry::new(key),
         };
@@ -233,13 +233,13 @@ fn add_versions(overlay: &Overlay, events: &[Arc<Event>], drafts: &mut [Draft], 
     let mut columns = overlay.schema.value_columns();
     for (draft, failed) in drafts.iter_mut().zip(failed) {
         let Draft { entry, events: added } = draft;
-        let in_snapshot = overlay.snapshot.get(entry.key.as_ref());
+        let in_snapshot = overlay.layers.get(entry.key.as_ref());
         for event in added.iter().map(|index| &events[*index]) {
             let row = || {
                 columns.iter_mut().for_each(Column::clear);
                 event.append_to(&mut columns);
                 let values: Vec<Value<'_>> = columns.iter().map(|column| column.value(0)).collect();
-                DetachedRow::new(&overlay.snapshot, event.key.as_ref(), event.event_time, &values)
+                DetachedRow::new(overlay.base(), event.key.as_ref(), event.event_time, &values)
             };
             if add_version(&mut entry.steps, &mut entry.is_cut, event, in_snapshot, row).is_none() {
                 *failed = true;

@@ -102,7 +102,7 @@ fn push(generations: &Generations, times: std::ops::Range<i64>) {
 fn knows(generation: &Generation, time: i64) -> bool {
     let key = EntityKey::new(&[KeyPart::I64(time)]).unwrap();
     let served = &generation.snapshots["fresh"];
-    let is_in_snapshot = served.snapshot.get(key.as_ref()).is_some();
+    let is_in_snapshot = served.layers.get(key.as_ref()).is_some();
     let entry = served.fresh.as_ref().unwrap().get(key.as_ref());
     assert!(!(is_in_snapshot && entry.is_some()), "event {time} is there twice");
     is_in_snapshot || entry.is_some_and(|entry| entry.events == 1)
@@ -133,11 +133,13 @@ impl Model {
         fs::rename(draft, store.snapshot_path(&digest)).unwrap();
         for generation in 1..=GENERATIONS {
             let entry = SnapshotEntry {
+                deltas: Vec::new(),
                 digest,
                 watermark_us: 0,
                 row_count: 0,
             };
             let fresh = SnapshotEntry {
+                deltas: Vec::new(),
                 watermark_us: FRESH_WATERMARK * generation as i64,
                 row_count: FRESH_WATERMARK as u64 * generation + 1,
                 digest: fresh_snapshot(&store, FRESH_WATERMARK * generation as i64),
@@ -231,7 +233,7 @@ fn settles(generations: &Generations) {
     let current = generations.current.load_full();
     let mut waits = 0;
     // Each has the snapshot once.
-    while Arc::strong_count(&current.snapshots["view"].snapshot) != resident.len() {
+    while Arc::strong_count(&current.snapshots["view"].layers) != resident.len() {
         waits += 1;
         assert!(waits < 1_000, "more generations are in memory than {resident:?}");
         thread::yield_now();

@@ -17,6 +17,7 @@ fn manifest(generation: u64) -> Manifest {
         snapshots: BTreeMap::from([(
             "view".to_owned(),
             SnapshotEntry {
+                deltas: Vec::new(),
                 digest,
                 watermark_us: -1,
                 row_count: u64::MAX,

@@ -1,17 +1,16 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions,
-};
+use crate::{EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, Snapshot, SnapshotWriter, WriteOptions};
 
 /// The rows of a snapshot by key: event time, ctr by its bits, name.
 type Rows = BTreeMap<i64, Values>;
 type Values = (i64, Option<u64>, Option<String>);
 
-fn snapshot(key_type: KeyType, features: &[(&str, ColumnType)], rows: &Rows) -> Snapshot {
+fn snapshot(key_type: KeyType, features: &[(&str, ColumnType)], rows: &Rows) -> Layers {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let schema = SnapshotSchema {
@@ -42,7 +41,7 @@ fn snapshot(key_type: KeyType, features: &[(&str, ColumnType)], rows: &Rows) -> 
             .unwrap();
     }
     writer.finish().unwrap();
-    Snapshot::open(&path).unwrap()
+    Layers::of(Arc::new(Snapshot::open(&path).unwrap())).unwrap()
 }
 
 const BOTH: [(&str, ColumnType); 2] = [("ctr", ColumnType::F64), ("name", ColumnType::String)];

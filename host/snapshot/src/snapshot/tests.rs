@@ -15,8 +15,8 @@ use crate::header::{HEADER_BYTES, Section, u64_at};
 use crate::output::MAX_GROUP_BYTES;
 use crate::writer::Rows;
 use crate::{
-    EntityKey, EntityKeys, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyRef, KeyType, OpenError, Snapshot,
-    SnapshotSchema, Status, Ttl, WriteError, WriteOptions,
+    EntityKey, EntityKeys, EventTime, FeatureColumn, HashedKey, KeyColumn, KeyPart, KeyRef, KeyType, OpenError,
+    Snapshot, SnapshotSchema, Status, Ttl, WriteError, WriteOptions,
 };
 
 /// A row to be pushed: key, event time, known-at, values.
@@ -240,7 +240,8 @@ fn a_key_of_no_parts_is_not_found() {
     let keys = [keys.get(0), keys.get(1)];
     keys.into_iter().for_each(|key| snapshot.prefetch(key));
     let mut found = [None; 2];
-    snapshot.get_into(&keys, &mut found);
+    let hashed: Vec<HashedKey<'_>> = keys.iter().map(|key| (*key).into()).collect();
+    snapshot.get_into(&hashed, &mut found);
     assert_eq!(found, [None, snapshot.get(keys[1]).map(|row| row.index())]);
     assert!(snapshot.get(keys[0]).is_none() && found[1].is_some());
 }
