@@ -11,13 +11,16 @@ const BENCHES: [&str; 10] = [
 ];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
+/// The same, of another runtime of WebAssembly, and the function that it runs.
+const UDF: &str = "udf";
+const UDF_TARGET: &str = "wasm32-wasip1";
 /// The bench that other tools are installed for.
 const BACKFILL: &str = "backfill";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, knobs, request, fresh, swap, hostile, lookup, layouts, write, backfill or compare; all but compare, which builds
-    /// RocksDB, if none is named.
+    /// evaluate, knobs, request, fresh, swap, hostile, lookup, layouts, write, backfill, compare or udf; all but compare, which
+    /// builds RocksDB, and udf, which builds another runtime, if none is named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
@@ -32,8 +35,9 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     match &arguments.name {
         None => BENCHES.iter().try_for_each(|name| run_one(name, arguments)),
         Some(name) if BENCHES.contains(&name.as_str()) || name == COMPARE => run_one(name, arguments),
+        Some(name) if name == UDF => run_udf(arguments),
         Some(name) => Err(format!(
-            "there is no bench `{name}`; there are: {}, {COMPARE}",
+            "there is no bench `{name}`; there are: {}, {COMPARE}, {UDF}",
             BENCHES.join(", ")
         )),
     }
@@ -82,6 +86,39 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
     command.args(arguments.quick.then_some("--quick"));
     command.args(arguments.json.then_some("--json"));
     crate::run(&mut command)
+}
+
+/// Builds the peer's module, then the bench, and runs it.
+fn run_udf(arguments: &Arguments) -> Result<(), String> {
+    setup::wasm_toolchain()?;
+    crate::run(root_command("rustup").args(["target", "add", UDF_TARGET]))
+        .map_err(|error| format!("the peer's module needs the target {UDF_TARGET}: {error}"))?;
+    let cargo = |command: &str| {
+        let mut cargo = root_command("cargo");
+        cargo.args([
+            command,
+            "--release",
+            "--locked",
+            "--manifest-path",
+            "benches/udf/Cargo.toml",
+        ]);
+        cargo
+    };
+    let modules = "target/udf";
+    crate::run(cargo("build").args([
+        "--package",
+        "unskew-udf-guest",
+        "--target",
+        UDF_TARGET,
+        "--target-dir",
+        modules,
+    ]))?;
+    let module = format!("{modules}/{UDF_TARGET}/release/unskew_udf_guest.wasm");
+    let mut bench = cargo("run");
+    bench.args(["--target-dir", modules, "--", "--module", &module]);
+    bench.args(arguments.quick.then_some("--quick"));
+    bench.args(arguments.json.then_some("--json"));
+    crate::run(&mut bench)
 }
 
 /// With `json` the figures are read from where criterion leaves them.

@@ -18,7 +18,7 @@
 //! # Per generation
 //! All of it on another thread: digests (a read of every new file), checksums of every block, golden calls, instances for every
 //! session. Beside requests it runs on half of the processors, at a low priority (nice 15): where all are busy, a swap takes
-//! longer, some 18 seconds for 512 MiB, and requests hardly notice. The switch itself is one store of a pointer. Old generations
+//! longer, some 50 seconds for 1 GiB instead of 2, and requests hardly notice. The switch itself is one store of a pointer. Old generations
 //! are unmapped by another thread, at the same priority, after the last request. `cargo xtask bench swap` compares the tail of requests with and without swaps.
 //!
 //! # What options cost
