@@ -6,21 +6,24 @@ use serde_json::{Value, json};
 use crate::{root, root_command, setup};
 
 /// The benches, in the order in which they run when none is named.
-const BENCHES: [&str; 10] = [
-    "evaluate", "knobs", "request", "fresh", "swap", "hostile", "lookup", "layouts", "write", "backfill",
+const BENCHES: [&str; 11] = [
+    "evaluate", "knobs", "request", "fresh", "swap", "hostile", "lookup", "layouts", "write", "backfill", "windows",
 ];
 /// The bench that runs when it is named: it builds the stores that it compares, which takes long.
 const COMPARE: &str = "compare";
 /// The same, of another runtime of WebAssembly, and the function that it runs.
 const UDF: &str = "udf";
 const UDF_TARGET: &str = "wasm32-wasip1";
-/// The bench that other tools are installed for.
-const BACKFILL: &str = "backfill";
+/// The benches that other tools are installed for, and their packages.
+const WITH_PEERS: [(&str, &str); 2] = [
+    ("backfill", "unskew-backfill-benches"),
+    ("windows", "unskew-window-benches"),
+];
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// evaluate, knobs, request, fresh, swap, hostile, lookup, layouts, write, backfill, compare or udf; all but compare, which
-    /// builds RocksDB, and udf, which builds another runtime, if none is named.
+    /// evaluate, knobs, request, fresh, swap, hostile, lookup, layouts, write, backfill, windows, compare or udf; all but
+    /// compare, which builds RocksDB, and udf, which builds another runtime, if none is named.
     name: Option<String>,
     /// Fewer samples and smaller tables: about a minute once built.
     #[arg(long)]
@@ -52,21 +55,14 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
         "request" | "fresh" | "swap" | "hostile" => "unskew-benches",
         _ => "unskew-snapshot-benches",
     };
-    if package == "unskew-benches" {
+    if package == "unskew-benches" || name == "windows" {
         setup::wasm_toolchain()?;
     }
     let mut command = root_command("cargo");
-    if name == BACKFILL {
+    if let Some((_, package)) = WITH_PEERS.iter().find(|(bench, _)| *bench == name) {
         // With the other tools that are there; with none of them where Python is not.
         let python = setup::python();
-        command.args([
-            "run",
-            "--release",
-            "--locked",
-            "--package",
-            "unskew-backfill-benches",
-            "--",
-        ]);
+        command.args(["run", "--release", "--locked", "--package", package, "--"]);
         match python {
             Ok(python) => drop(command.arg("--python").arg(python)),
             Err(error) => eprintln!("without other tools: {error}"),
