@@ -91,6 +91,25 @@ pub trait Accumulator: Default + Clone + PartialEq + 'static {
     /// # Errors
     /// The bytes end early or cannot have been written by it.
     fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError>;
+
+    /// Adds what [`encode`](Self::encode) wrote: decoding and merging, which an accumulator may do in one.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode). What was added by then is undefined.
+    #[inline]
+    fn merge_encoded(&mut self, reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.merge(&Self::decode(reader)?);
+        Ok(())
+    }
+
+    /// Passes over what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode): what is damaged is refused, whether it is wanted or not.
+    #[inline]
+    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        Self::decode(reader).map(drop)
+    }
 }
 
 /// An accumulator that takes values of type `V`.

@@ -39,6 +39,10 @@ pub trait Aggregate: Sized {
     /// The states that are read besides its own.
     const READS: &'static [ReadableState<Self::Totals>] = &[];
 
+    /// What the bytes of its states depend on, made once.
+    #[doc(hidden)]
+    fn layout() -> &'static Layout;
+
     /// The outputs of a window with these totals.
     fn read(totals: &Self::Totals, input: &Self::Input<'_>, query: &Query) -> Self::Output;
 }
@@ -104,19 +108,19 @@ pub(crate) fn output_columns<T: Aggregate>() -> impl Iterator<Item = (String, &'
 /// `fold` of the contract.
 #[doc(hidden)]
 pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut FrameBuffer) -> Result<(), AggregateError> {
-    let layout = Layout::of::<T>();
+    let layout = T::layout();
     let states = states_frame(states)?;
     let events = EventFrame::<T>::check(events, states.rows())?;
     let mut folded = Column::new(ColumnType::Bytes);
     let (mut event, mut bytes) = (0, Vec::new());
     for row in 0..states.rows() {
-        let mut state = decode_state::<T>(states.column(0), row, &layout)?;
+        let mut state = decode_state::<T>(states.column(0), row, layout)?;
         while event < events.rows && events.state(event) == row {
             let time = events.time(event);
             state.add(&layout.levels, time, |totals| totals.add(time, &events.event(event)));
             event += 1;
         }
-        push_state(state, row, &layout, &mut bytes, &mut folded)?;
+        push_state(state, row, layout, &mut bytes, &mut folded)?;
     }
     encode_columns(&[&folded], states.rows(), &mut out.words)
 }
@@ -124,7 +128,7 @@ pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut FrameB
 /// `merge` of the contract.
 #[doc(hidden)]
 pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut FrameBuffer) -> Result<(), AggregateError> {
-    let layout = Layout::of::<T>();
+    let layout = T::layout();
     let (left, right) = (states_frame(left)?, states_frame(right)?);
     if left.rows() != right.rows() {
         return Err(AggregateError::Frame(
@@ -134,9 +138,9 @@ pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut FrameBuf
     let mut merged = Column::new(ColumnType::Bytes);
     let mut bytes = Vec::new();
     for row in 0..left.rows() {
-        let mut state = decode_state::<T>(left.column(0), row, &layout)?;
-        state.merge(&decode_state::<T>(right.column(0), row, &layout)?);
-        push_state(state, row, &layout, &mut bytes, &mut merged)?;
+        let mut state = decode_state::<T>(left.column(0), row, layout)?;
+        state.merge(&decode_state::<T>(right.column(0), row, layout)?);
+        push_state(state, row, layout, &mut bytes, &mut merged)?;
     }
     encode_columns(&[&merged], left.rows(), &mut out.words)
 }
@@ -144,11 +148,11 @@ pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut FrameBuf
 /// `read` of the contract.
 #[doc(hidden)]
 pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut FrameBuffer) -> Result<(), AggregateError> {
-    let layout = Layout::of::<T>();
+    let layout = T::layout();
     let states = states_frame(states)?;
     let queries = QueryFrame::<T>::check(queries, states.rows(), false)?;
     write_outputs::<T>(queries.rows, out, |outputs| {
-        read_queries(&layout, &states, &queries, outputs)
+        read_queries(layout, &states, &queries, outputs)
     })
 }
 
@@ -188,18 +192,24 @@ fn read_totals<T: Aggregate>(
     for (first_tile, window) in first_tiles.iter_mut().zip(T::WINDOWS) {
         *first_tile = window.first_tile(t.as_micros());
     }
-    let mut add = |level: &Level, tile: i64, tile_totals: &T::Totals| {
-        for ((window, first_tile), totals) in T::WINDOWS.iter().zip(first_tiles).zip(totals.iter_mut()) {
-            if window.tile_us() == level.tile_us && tile >= first_tile {
-                totals.merge(tile_totals);
-            }
-        }
-    };
-    let read = for_each_tile::<T::Totals>(
+    let read = for_each_tile(
         states.bytes(row),
         layout.version,
         &layout.levels,
-        |level, tile, tile_totals| add(&layout.levels[level], tile, &tile_totals),
+        |level, tile, reader| {
+            let sees = |window: &usize| tile >= first_tiles[*window];
+            match &layout.windows[level][..] {
+                [window] if sees(window) => totals[*window].merge_encoded(reader),
+                windows if !windows.iter().any(sees) => T::Totals::skip(reader),
+                windows => {
+                    let tile_totals = T::Totals::decode(reader)?;
+                    for window in windows.iter().copied().filter(sees) {
+                        totals[window].merge(&tile_totals);
+                    }
+                    Ok(())
+                }
+            }
+        },
     );
     match read {
         Ok(last) => Ok(Some(last)),
@@ -222,12 +232,12 @@ pub fn batch_frame<T: Aggregate>(
     queries: &[u64],
     out: &mut FrameBuffer,
 ) -> Result<(), AggregateError> {
-    let layout = Layout::of::<T>();
+    let layout = T::layout();
     let states = states_frame(states)?;
     let events = EventFrame::<T>::check(events, states.rows())?;
     let queries = QueryFrame::<T>::check(queries, states.rows(), true)?;
     write_outputs::<T>(queries.rows, out, |outputs| {
-        answer_queries(&layout, &states, &events, &queries, outputs)
+        answer_queries(layout, &states, &events, &queries, outputs)
     })
 }
 
@@ -308,25 +318,38 @@ impl<T: Aggregate> Events<T::Totals> for EntityEvents<'_, '_, T> {
 }
 
 /// What the bytes of a state depend on.
-pub(crate) struct Layout {
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Layout {
     levels: Vec<Level>,
-    pub version: u32,
+    /// The windows of each level, by their index.
+    windows: Vec<Vec<usize>>,
+    pub(crate) version: u32,
 }
 
 impl Layout {
+    /// That of an aggregate, which keeps it: it is made of text.
     pub fn of<T: Aggregate>() -> Self {
         const {
             assert!(T::WINDOWS.len() <= MAX_WINDOWS, "an aggregate has at most 64 windows");
         }
         let levels = levels(T::WINDOWS);
-        let version = state_version::<T::Totals>(&levels);
-        Self { levels, version }
+        let of_level = |level: &Level| {
+            let windows = T::WINDOWS.iter().enumerate();
+            let windows = windows.filter(|(_, window)| window.tile_us() == level.tile_us);
+            windows.map(|(index, _)| index).collect()
+        };
+        Self {
+            windows: levels.iter().map(of_level).collect(),
+            version: state_version::<T::Totals>(&levels),
+            levels,
+        }
     }
 }
 
 /// The versions of states that can be read, its own first.
 pub(crate) fn readable_versions<T: Aggregate>() -> Vec<u32> {
-    let own = Layout::of::<T>().version;
+    let own = T::layout().version;
     let mut versions = vec![own];
     versions.extend(
         T::READS
@@ -419,9 +442,9 @@ fn check_frame<'a>(
     for (index, declared) in declared.iter().enumerate() {
         crate::column::check_present(declared, frame.column(leading.len() + index)).map_err(refuse)?;
     }
-    let mut last = 0;
+    let (mut last, column) = (0, frame.column(0));
     for row in 0..frame.rows() {
-        let state = frame.column(0).i64(row);
+        let state = column.i64(row);
         if state < last || state >= states as i64 {
             return Err(refuse(format!(
                 "row {row} is of state {state} after {last}, of {states}"

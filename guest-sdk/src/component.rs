@@ -13,14 +13,16 @@ use core::cell::UnsafeCell;
 use unskew_frame::ColumnType;
 
 use crate::aggregate::{
-    Aggregate, AggregateError, Layout, batch_frame, fold_frame, merge_frame, output_columns, read_frame,
-    readable_versions,
+    Aggregate, AggregateError, batch_frame, fold_frame, merge_frame, output_columns, read_frame, readable_versions,
 };
 use crate::column::{ColumnMeta, Input, Output};
 use crate::row::{FrameBuffer, RowTransform, apply_frame};
 
 /// The most frames that one call takes.
 const MAX_FRAMES: usize = 3;
+
+/// Frames are given an eighth more room than they need, so that a larger one of the next call fits, up to so many words.
+const MAX_SPARE_WORDS: usize = 1 << 20;
 
 struct Arena {
     inputs: [Vec<u64>; MAX_FRAMES],
@@ -37,7 +39,10 @@ impl Arena {
     fn input(&mut self, index: usize, words: usize) -> *mut u64 {
         let buffer = &mut self.inputs[index];
         if buffer.len() < words {
-            buffer.resize(words, 0);
+            // What it held is of a call that is over. Given back before more is asked for: both may not fit the memory.
+            *buffer = Vec::new();
+            buffer.reserve_exact(words.max(words.saturating_add(words / 8).min(MAX_SPARE_WORDS)));
+            buffer.resize(buffer.capacity(), 0);
         }
         buffer.as_mut_ptr()
     }
@@ -213,7 +218,7 @@ pub fn aggregate_outputs<T: Aggregate>() -> Vec<Described> {
 }
 
 pub fn state_version<T: Aggregate>() -> u32 {
-    Layout::of::<T>().version
+    T::layout().version
 }
 
 pub fn readable_state_versions<T: Aggregate>() -> Vec<u32> {

@@ -129,9 +129,9 @@ mod timestamp;
 mod value;
 mod window;
 
-#[doc(hidden)]
-pub use aggregate::push_field_layout;
 pub use aggregate::{Accumulators, Aggregate, AggregateError, Query};
+#[doc(hidden)]
+pub use aggregate::{Layout, push_field_layout};
 pub use column::{ColumnMeta, Flag, Input, InputValue, MaybeMissing, Output, OutputValue};
 pub use hash::{hash_i64, hash_pair_i64};
 pub use libm as math;

@@ -152,6 +152,7 @@ impl<A: Accumulator> Slide<A> {
     fn keep<E: Events<A>>(&mut self, elements: &Elements<'_, A, E>, query: usize, pivot: usize) {
         let last = query + self.ranges[query..].partition_point(|(tail, _)| *tail < pivot);
         self.kept.clear();
+        self.kept.reserve(last - query);
         let (mut totals, mut reached) = (A::default(), pivot);
         for (tail, _) in self.ranges[query..last].iter().rev() {
             if *tail == reached {

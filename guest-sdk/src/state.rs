@@ -178,21 +178,23 @@ impl<A: Accumulator> State<A> {
 
     pub fn decode(bytes: &[u8], version: u32, levels: &[Level]) -> Result<Self, StateError> {
         let mut state = Self::new(levels);
-        let last = for_each_tile(bytes, version, levels, |level, tile, totals| {
-            state.levels[level].insert(tile, totals);
+        let last = for_each_tile(bytes, version, levels, |level, tile, reader| {
+            state.levels[level].insert(tile, A::decode(reader)?);
+            Ok(())
         })?;
         state.last = Some(last);
         Ok(state)
     }
 }
 
-/// Calls `f(level, tile, totals)` for every tile in `bytes` and gives the time of the last event: reading a state needs no
-/// more than this.
-pub(crate) fn for_each_tile<A: Accumulator>(
+/// Calls `f(level, tile, reader)` for every tile in `bytes`, to read its accumulators, and gives the time of the last event: reading
+/// a state needs no more than this.
+#[inline]
+pub(crate) fn for_each_tile(
     bytes: &[u8],
     version: u32,
     levels: &[Level],
-    mut f: impl FnMut(usize, i64, A),
+    mut f: impl FnMut(usize, i64, &mut StateReader<'_>) -> Result<(), StateError>,
 ) -> Result<Timestamp, StateError> {
     let mut reader = StateReader::new(bytes);
     let written = u32::from_le_bytes(reader.array()?);
@@ -204,7 +206,7 @@ pub(crate) fn for_each_tile<A: Accumulator>(
         let mut tile = None;
         for _ in 0..reader.u64()? {
             let next = match tile {
-                None => i64::try_from(unzigzag(reader.varint()?)).map_err(|_| StateError::Damaged)?,
+                None => reader.i64()?,
                 Some(tile) => {
                     let step = i64::try_from(reader.u64()?).map_err(|_| StateError::Damaged)?;
                     i64::checked_add(tile, step)
@@ -217,7 +219,7 @@ pub(crate) fn for_each_tile<A: Accumulator>(
                 return Err(StateError::Damaged);
             }
             tile = Some(next);
-            f(index, next, A::decode(&mut reader)?);
+            f(index, next, &mut reader)?;
         }
         if tile != Some(last.div_euclid(level.tile_us)) {
             return Err(StateError::Damaged);
@@ -253,6 +255,7 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     /// There is none.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, StateError> {
         let (first, rest) = self.bytes.split_first().ok_or(StateError::Damaged)?;
         self.bytes = rest;
@@ -263,6 +266,7 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     /// There are not so many.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
         let (first, rest) = self.bytes.split_first_chunk().ok_or(StateError::Damaged)?;
         self.bytes = rest;
@@ -273,7 +277,34 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     /// The bytes end, or the number is beyond 128 bits or longer than it need be.
+    #[inline]
     pub fn varint(&mut self) -> Result<u128, StateError> {
+        match self.short_varint() {
+            Some(number) => Ok(number.into()),
+            None => self.long_varint(),
+        }
+    }
+
+    /// A number of up to eight bytes, which most are; none, and nothing is read, of what is longer or not a number.
+    #[inline]
+    fn short_varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for (index, byte) in self.bytes.iter().take(8).enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if *byte < 0x80 {
+                if *byte == 0 && index > 0 {
+                    return None;
+                }
+                self.bytes = &self.bytes[index + 1..];
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// In steps of 128 bits, which are calls of functions in a component.
+    #[cold]
+    fn long_varint(&mut self) -> Result<u128, StateError> {
         let mut number = 0_u128;
         for shift in (0..).step_by(7) {
             let byte = self.byte()?;
@@ -296,8 +327,19 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     /// Those of [`varint`](Self::varint), and a number beyond 64 bits.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, StateError> {
-        u64::try_from(self.varint()?).map_err(|_| StateError::Damaged)
+        match self.short_varint() {
+            Some(number) => Ok(number),
+            None => u64::try_from(self.long_varint()?).map_err(|_| StateError::Damaged),
+        }
+    }
+
+    /// The next variable-length number of either sign, of 64 bits.
+    #[inline]
+    pub(crate) fn i64(&mut self) -> Result<i64, StateError> {
+        let number = self.u64()?;
+        Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
     }
 
     /// Checks that nothing is left.
@@ -314,7 +356,22 @@ impl<'a> StateReader<'a> {
 }
 
 /// Appends `number` in 7-bit groups, least first.
-pub(crate) fn push_varint(bytes: &mut Vec<u8>, mut number: u128) {
+#[inline]
+pub(crate) fn push_varint(bytes: &mut Vec<u8>, number: u128) {
+    match u64::try_from(number) {
+        Ok(mut number) => {
+            while number >= 0x80 {
+                bytes.push(number as u8 | 0x80);
+                number >>= 7;
+            }
+            bytes.push(number as u8);
+        }
+        Err(_) => push_long_varint(bytes, number),
+    }
+}
+
+#[cold]
+fn push_long_varint(bytes: &mut Vec<u8>, mut number: u128) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;

@@ -60,6 +60,23 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
                     #(#idents: #decodes,)*
                 })
             }
+
+            #[inline]
+            fn merge_encoded(
+                &mut self,
+                reader: &mut ::unskew_guest::StateReader<'_>,
+            ) -> ::core::result::Result<(), ::unskew_guest::StateError> {
+                #(::unskew_guest::accumulate::Accumulator::merge_encoded(&mut self.#idents, reader)?;)*
+                ::core::result::Result::Ok(())
+            }
+
+            #[inline]
+            fn skip(
+                reader: &mut ::unskew_guest::StateReader<'_>,
+            ) -> ::core::result::Result<(), ::unskew_guest::StateError> {
+                #(<#types as ::unskew_guest::accumulate::Accumulator>::skip(reader)?;)*
+                ::core::result::Result::Ok(())
+            }
         }
     })
 }

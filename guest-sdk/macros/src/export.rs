@@ -156,6 +156,11 @@ pub fn aggregate(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream
                 &::unskew_guest::distinct_windows([#(#windows),*]);
             const READS: &'static [::unskew_guest::ReadableState<Self::Totals>] = &[#(#reads),*];
 
+            fn layout() -> &'static ::unskew_guest::Layout {
+                static LAYOUT: ::std::sync::OnceLock<::unskew_guest::Layout> = ::std::sync::OnceLock::new();
+                LAYOUT.get_or_init(::unskew_guest::Layout::of::<Self>)
+            }
+
             #[inline]
             #[allow(unused_variables)]
             fn read(

@@ -30,6 +30,17 @@ impl Accumulator for Count {
     fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError> {
         Ok(Self(reader.u64()?))
     }
+
+    #[inline]
+    fn merge_encoded(&mut self, reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.0 = self.0.saturating_add(reader.u64()?);
+        Ok(())
+    }
+
+    #[inline]
+    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        reader.u64().map(drop)
+    }
 }
 
 impl Accumulate<()> for Count {

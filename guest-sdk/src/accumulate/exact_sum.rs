@@ -31,11 +31,9 @@ impl ExactSum {
     #[inline]
     pub fn add(&mut self, value: f64) {
         match Parts::of(value) {
-            Some(parts) => self.sum.add(
-                parts.mantissa.into(),
-                parts.exponent - LEAST_EXPONENT,
-                parts.is_negative,
-            ),
+            Some(parts) => self
+                .sum
+                .add_word(parts.mantissa, parts.exponent - LEAST_EXPONENT, parts.is_negative),
             None => self.special.add(value),
         }
     }
@@ -43,7 +41,7 @@ impl ExactSum {
     /// Adds an integer, exactly.
     #[inline]
     pub fn add_i64(&mut self, value: i64) {
-        self.sum.add(value.unsigned_abs().into(), -LEAST_EXPONENT, value < 0);
+        self.sum.add_word(value.unsigned_abs(), -LEAST_EXPONENT, value < 0);
     }
 
     /// The sum, rounded to the nearest f64, ties to even.
@@ -87,6 +85,7 @@ impl Special {
         self.has_negative_infinity |= value == f64::NEG_INFINITY;
     }
 
+    #[inline]
     pub fn merge(&mut self, other: Self) {
         self.has_nan |= other.has_nan;
         self.has_positive_infinity |= other.has_positive_infinity;
@@ -114,6 +113,7 @@ impl Special {
         );
     }
 
+    #[inline]
     pub fn decode(reader: &mut StateReader<'_>) -> Result<Self, StateError> {
         let flags = reader.byte()?;
         if flags > 7 {
@@ -148,6 +148,18 @@ impl Accumulator for ExactSum {
             special: Special::decode(reader)?,
             sum: FixedPoint::decode(reader, 0..MAX_LIMBS)?,
         })
+    }
+
+    #[inline]
+    fn merge_encoded(&mut self, reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.special.merge(Special::decode(reader)?);
+        self.sum.merge_encoded(reader, 0..MAX_LIMBS)
+    }
+
+    #[inline]
+    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        Special::decode(reader)?;
+        FixedPoint::skip(reader, 0..MAX_LIMBS)
     }
 }
 

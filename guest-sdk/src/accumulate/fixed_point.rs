@@ -1,4 +1,4 @@
-use crate::state::{StateError, StateReader, push_varint, unzigzag, zigzag};
+use crate::state::{StateError, StateReader, push_varint, zigzag};
 
 /// Limbs that are held without an allocation: sums of values of similar size need two or three.
 const INLINE_LIMBS: usize = 4;
@@ -16,6 +16,14 @@ pub(super) struct FixedPoint {
     /// The weight of the first limb is 2^(64 * first).
     first: i64,
     limbs: Limbs,
+}
+
+/// A number as it is read: mostly it has no more than two limbs.
+enum Pair {
+    Zero,
+    /// The weight of the first, and both.
+    Limbs(i64, u64, u64),
+    Longer(FixedPoint),
 }
 
 impl FixedPoint {
@@ -43,12 +51,58 @@ impl FixedPoint {
         }
     }
 
-    /// Adds another number.
-    pub fn merge(&mut self, other: &Self) {
-        let (first, limbs) = other.trimmed();
-        if !limbs.is_empty() {
-            self.add_limbs(first, limbs);
+    /// Adds or subtracts `magnitude` * 2^`exponent`: [`add`](Self::add) without numbers of 128 bits, which are slow in a component.
+    #[inline]
+    pub fn add_word(&mut self, magnitude: u64, exponent: i64, is_negative: bool) {
+        let (limb, shift) = (exponent >> 6, exponent & 63);
+        // In two steps, for a shift by 64 is none. The high limb's sign is clear: fewer than 64 bits are shifted into it.
+        let (low, high) = (magnitude << shift, magnitude >> 1 >> (63 - shift));
+        let (low, high) = match is_negative {
+            true => (low.wrapping_neg(), (!high).wrapping_add(u64::from(low == 0))),
+            false => (low, high),
+        };
+        self.add_pair(limb, low, high);
+    }
+
+    /// Adds a number of two limbs: what most values and sums of values are.
+    #[inline]
+    fn add_pair(&mut self, first: i64, low: u64, high: u64) {
+        let len = self.limbs.len;
+        if !self.has_room(first, 2) || len > INLINE_LIMBS {
+            return self.add_limbs(first, &[low, high]);
         }
+        let start = (first - self.first) as usize;
+        let limbs = &mut self.limbs.inline[..len];
+        let (sign, addend_sign) = (sign_of(limbs[len - 1]), sign_of(high));
+        let mut carry;
+        (limbs[start], carry) = add_carry(limbs[start], low, false);
+        (limbs[start + 1], carry) = add_carry(limbs[start + 1], high, carry);
+        for limb in &mut limbs[start + 2..] {
+            (*limb, carry) = add_carry(*limb, addend_sign, carry);
+        }
+        if sign == addend_sign && sign_of(limbs[len - 1]) != sign {
+            self.limbs.push(sign);
+        }
+    }
+
+    /// Adds another number.
+    #[inline]
+    pub fn merge(&mut self, other: &Self) {
+        let limbs = other.limbs.as_slice();
+        // As it is, redundant or not, where there is room for it.
+        if self.has_room(other.first, limbs.len()) {
+            self.add_limbs(other.first, limbs);
+        } else {
+            let (first, limbs) = other.trimmed();
+            if !limbs.is_empty() {
+                self.add_limbs(first, limbs);
+            }
+        }
+    }
+
+    #[inline]
+    fn has_room(&self, first: i64, len: usize) -> bool {
+        first >= self.first && (first - self.first) as usize + len <= self.limbs.len
     }
 
     /// Whether it is below 0.
@@ -60,6 +114,7 @@ impl FixedPoint {
     pub fn times(&self, other: &Self) -> Self {
         let is_negative = self.is_negative() != other.is_negative();
         let ((first, left), (other_first, right)) = (self.magnitude(), other.magnitude());
+        let (left, right) = (left.as_slice(), right.as_slice());
         let mut product = vec![0_u64; left.len() + right.len() + 1];
         for (i, a) in left.iter().enumerate() {
             let mut carry = 0_u128;
@@ -72,7 +127,7 @@ impl FixedPoint {
         }
         let mut number = Self {
             first: first + other_first,
-            limbs: Limbs::from_vec(product),
+            limbs: Limbs::of(&product),
         };
         if is_negative {
             number.negate();
@@ -97,7 +152,7 @@ impl FixedPoint {
     /// The number times 2^`exponent` as the nearest f64, ties to even; infinite beyond the greatest.
     pub fn round(&self, exponent: i64) -> f64 {
         let (first, limbs) = self.magnitude();
-        let magnitude = round_magnitude(&limbs, (first * 64).saturating_add(exponent));
+        let magnitude = round_magnitude(limbs.as_slice(), (first * 64).saturating_add(exponent));
         if self.is_negative() { -magnitude } else { magnitude }
     }
 
@@ -129,30 +184,78 @@ impl FixedPoint {
 
     /// Reads what [`encode`](Self::encode) wrote, of limbs at `range`.
     pub fn decode(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<Self, StateError> {
-        let first = i64::try_from(unzigzag(reader.varint()?)).map_err(|_| StateError::Damaged)?;
-        let len = reader.u64()?;
+        let (first, len) = Self::decode_place(reader, range)?;
+        Self::decode_limbs(reader, first, len)
+    }
+
+    /// The weight of the first limb and how many there are.
+    #[inline]
+    fn decode_place(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<(i64, usize), StateError> {
+        let (first, len) = (reader.i64()?, reader.u64()?);
         let is_within = match len {
             0 => first == 0,
             _ => range.contains(&first) && (range.end - first).cast_unsigned() >= len,
         };
-        if !is_within {
-            return Err(StateError::Damaged);
+        match is_within {
+            true => Ok((first, len as usize)),
+            false => Err(StateError::Damaged),
         }
+    }
+
+    fn decode_limbs(reader: &mut StateReader<'_>, first: i64, len: usize) -> Result<Self, StateError> {
         let mut limbs = Limbs::default();
         for _ in 0..len {
             limbs.push(u64::from_le_bytes(reader.array()?));
         }
-        let number = Self { first, limbs };
-        if number.trimmed() == (first, number.limbs.as_slice()) {
-            Ok(number)
-        } else {
-            Err(StateError::Damaged)
+        match is_shortest(limbs.as_slice()) {
+            true => Ok(Self { first, limbs }),
+            false => Err(StateError::Damaged),
         }
+    }
+
+    /// Adds the number that [`encode`](Self::encode) wrote, of limbs at `range`.
+    #[inline]
+    pub fn merge_encoded(
+        &mut self,
+        reader: &mut StateReader<'_>,
+        range: core::ops::Range<i64>,
+    ) -> Result<(), StateError> {
+        match Self::decode_pair(reader, range)? {
+            Pair::Zero => {}
+            Pair::Limbs(first, low, high) => self.add_pair(first, low, high),
+            Pair::Longer(number) => self.merge(&number),
+        }
+        Ok(())
+    }
+
+    /// Passes over the number that [`encode`](Self::encode) wrote, of limbs at `range`.
+    #[inline]
+    pub fn skip(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<(), StateError> {
+        Self::decode_pair(reader, range).map(drop)
+    }
+
+    #[inline]
+    fn decode_pair(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<Pair, StateError> {
+        let (first, len) = Self::decode_place(reader, range)?;
+        let mut limb = || reader.array().map(u64::from_le_bytes);
+        let (low, high) = match len {
+            0 => return Ok(Pair::Zero),
+            1 => {
+                let low = limb()?;
+                (low, sign_of(low))
+            }
+            2 => (limb()?, limb()?),
+            _ => return Self::decode_limbs(reader, first, len).map(Pair::Longer),
+        };
+        if low == 0 || len == 2 && high == sign_of(low) {
+            return Err(StateError::Damaged);
+        }
+        Ok(Pair::Limbs(first, low, high))
     }
 
     #[inline]
     fn add_limbs(&mut self, first: i64, addend: &[u64]) {
-        if first < self.first || (first - self.first) as usize + addend.len() > self.limbs.as_slice().len() {
+        if !self.has_room(first, addend.len()) {
             self.reach(first, addend.len());
         }
         let start = (first - self.first) as usize;
@@ -179,6 +282,15 @@ impl FixedPoint {
     /// Makes room for `len` limbs from `first` on and one more for their carry.
     #[cold]
     fn reach(&mut self, first: i64, len: usize) {
+        if self.limbs.len == 0 && len <= INLINE_LIMBS - 2 {
+            // A limb below as well: the next value may be of a smaller size.
+            self.first = first - 1;
+            self.limbs = Limbs {
+                len: INLINE_LIMBS,
+                ..Limbs::default()
+            };
+            return;
+        }
         let held = self.trimmed();
         let (start, sign) = match held.1.last() {
             None => (first, 0),
@@ -210,12 +322,12 @@ impl FixedPoint {
     }
 
     /// The absolute value, unsigned.
-    fn magnitude(&self) -> (i64, Vec<u64>) {
+    fn magnitude(&self) -> (i64, Limbs) {
         let (first, limbs) = self.trimmed();
-        let mut limbs = limbs.to_vec();
+        let mut limbs = Limbs::of(limbs);
         if self.is_negative() {
             let mut carry = true;
-            for limb in &mut limbs {
+            for limb in limbs.as_mut_slice() {
                 (*limb, carry) = add_carry(!*limb, 0, carry);
             }
         }
@@ -236,9 +348,20 @@ fn add_carry(a: u64, b: u64, carry: bool) -> (u64, bool) {
     (sum, is_over | is_over_again)
 }
 
+/// Whether no limb is redundant: neither a first of 0 nor a last that is only the sign of the one below.
+#[inline]
+fn is_shortest(limbs: &[u64]) -> bool {
+    let is_last_needed = match limbs {
+        [.., below, last] => *last != sign_of(*below),
+        _ => true,
+    };
+    is_last_needed && limbs.first() != Some(&0)
+}
+
 /// What a limb above `limb` is if it carries nothing but the sign.
+#[inline]
 fn sign_of(limb: u64) -> u64 {
-    if limb >> 63 == 1 { u64::MAX } else { 0 }
+    (limb.cast_signed() >> 63).cast_unsigned()
 }
 
 /// The nearest f64 to the unsigned number `limbs` * 2^`exponent`.
@@ -283,10 +406,14 @@ struct Limbs {
 }
 
 impl Limbs {
-    fn from_vec(limbs: Vec<u64>) -> Self {
-        let mut small = Self::default();
-        for limb in limbs {
-            small.push(limb);
+    fn of(limbs: &[u64]) -> Self {
+        let mut small = Self {
+            len: limbs.len(),
+            ..Self::default()
+        };
+        match small.inline.get_mut(..limbs.len()) {
+            Some(inline) => inline.copy_from_slice(limbs),
+            None => small.spilled.extend_from_slice(limbs),
         }
         small
     }

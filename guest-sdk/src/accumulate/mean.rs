@@ -49,6 +49,18 @@ impl Accumulator for Mean {
             count: Count::decode(reader)?,
         })
     }
+
+    #[inline]
+    fn merge_encoded(&mut self, reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.sum.merge_encoded(reader)?;
+        self.count.merge_encoded(reader)
+    }
+
+    #[inline]
+    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
+        ExactSum::skip(reader)?;
+        Count::skip(reader)
+    }
 }
 
 impl Accumulate<f64> for Mean {

@@ -82,6 +82,11 @@ impl Aggregate for MarketPrice {
         window("hop1000long", 3_500, 1_000),
     ];
 
+    fn layout() -> &'static Layout {
+        static LAYOUT: std::sync::OnceLock<Layout> = std::sync::OnceLock::new();
+        LAYOUT.get_or_init(Layout::of::<Self>)
+    }
+
     fn read(totals: &Totals, input: &Scale, _: &crate::Query) -> Market {
         Market {
             auctions: totals.auctions.value(),

@@ -110,6 +110,12 @@ pub(crate) fn decoded<A: Accumulator>(bytes: &[u8]) -> Result<A, StateError> {
     Ok(accumulator)
 }
 
+fn merge_bytes<A: Accumulator>(accumulator: &mut A, bytes: &[u8]) -> Result<(), StateError> {
+    let mut reader = StateReader::new(bytes);
+    accumulator.merge_encoded(&mut reader)?;
+    reader.end()
+}
+
 fn same<A: Accumulator + Debug>(law: &str, found: &A, expected: &A) -> Result<(), String> {
     if encoded(found) == encoded(expected) && found == expected {
         return Ok(());
@@ -140,9 +146,13 @@ where
     while parts.len() > 1 {
         let right = parts.swap_remove(random.below(parts.len()));
         let left = random.below(parts.len());
-        // Through its bytes, as between two calls.
-        let right: A = decoded(&encoded(&right)).map_err(|error| format!("a state cannot be read again: {error:?}"))?;
-        parts[left].merge(&right);
+        // Through its bytes, as between two calls; decoded first, or as they are.
+        let bytes = encoded(&right);
+        let merged = match parts.len() % 2 {
+            0 => decoded(&bytes).map(|right: A| parts[left].merge(&right)),
+            _ => merge_bytes(&mut parts[left], &bytes),
+        };
+        merged.map_err(|error| format!("a state cannot be read again: {error:?}"))?;
     }
     same("a tree of merges gives another state", &parts[0], &whole)?;
 
@@ -161,6 +171,7 @@ fn check_bytes<A: Accumulator + Debug>(whole: &A, random: &mut Random) -> Result
         Ok(read) => same("a state is read as another", &read, whole)?,
         Err(error) => return Err(format!("a state cannot be read: {error:?}")),
     }
+    check_refusal::<A>(&bytes)?;
     for _ in 0..bytes.len().min(4) {
         let len = random.below(bytes.len());
         if decoded::<A>(&bytes[..len]).is_ok() {
@@ -176,6 +187,7 @@ fn check_bytes<A: Accumulator + Debug>(whole: &A, random: &mut Random) -> Result
         .map(|_| random.one_of(&[0, 0, 1, 2, 3, 0x81, 0xff]))
         .collect();
     for bytes in [damaged, made_up] {
+        check_refusal::<A>(&bytes)?;
         if let Ok(read) = decoded::<A>(&bytes)
             && encoded(&read) != bytes
         {
@@ -185,6 +197,19 @@ fn check_bytes<A: Accumulator + Debug>(whole: &A, random: &mut Random) -> Result
         }
     }
     Ok(())
+}
+
+/// Bytes are decoded, merged and passed over, or refused by all three.
+fn check_refusal<A: Accumulator>(bytes: &[u8]) -> Result<(), String> {
+    let mut reader = StateReader::new(bytes);
+    let is_skipped = A::skip(&mut reader).and_then(|()| reader.end()).is_ok();
+    let is_merged = merge_bytes(&mut A::default(), bytes).is_ok();
+    if decoded::<A>(bytes).is_ok() == is_merged && is_merged == is_skipped {
+        return Ok(());
+    }
+    Err(format!(
+        "bytes are refused by some of decoding, merging and passing over: {bytes:02x?}"
+    ))
 }
 
 const WINDOWS: [WindowMeta; 5] = [

@@ -253,7 +253,11 @@ fn states_beyond_all_bounds_are_refused() {
         let time = crate::Timestamp::from_micros(i * 1_000);
         state.add(&levels, time, |totals| totals.clicks = Count::default());
     }
-    let layout = super::super::Layout { levels, version: 0 };
+    let layout = super::super::Layout {
+        windows: vec![vec![0]],
+        levels,
+        version: 0,
+    };
     let (mut bytes, mut states) = (Vec::new(), Column::new(ColumnType::Bytes));
     let refused = super::super::push_state(state, 7, &layout, &mut bytes, &mut states);
     let Err(AggregateError::Frame(message)) = refused else {
