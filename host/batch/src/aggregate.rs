@@ -14,7 +14,7 @@ pub(crate) use entities::Entities;
 pub(crate) use questions::{Asked, Asking, CallRows, Questions, fold_range};
 
 /// The events and the queries that are put together in one call.
-pub(crate) const MAX_CALL_ROWS: usize = 1 << 16;
+pub(crate) const MAX_CALL_ROWS: usize = 1 << 14;
 
 /// The events of several entities that are folded in one call, unless one has more: what states take is a multiple of them.
 const MAX_FOLDED_TOGETHER: usize = 1 << 13;

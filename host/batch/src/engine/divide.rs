@@ -81,7 +81,8 @@ fn starts(engine: &Engine<'_>, columns: &SpineColumns, spine: &Partition, source
         // The values stay where they are held.
         false => ROW_BYTES * rows,
     };
-    let most = 2 * engine.budget.partition_bytes;
+    // States that keep every event save nothing from slice to slice, and may come to be too large.
+    let most = if columns.keeps_events { 4 } else { 2 } * engine.budget.partition_bytes;
     if bytes <= most {
         return Vec::new();
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use unskew::{CallLimits, Instances, ViewRead};
+use unskew::{CallLimits, Instances, Kind, ViewRead};
 use unskew_frame::ColumnType;
 
 use super::Engine;
@@ -21,6 +21,8 @@ pub(crate) struct SpineColumns {
     /// What the view gives.
     pub result_types: Vec<ColumnType>,
     pub is_aggregate: bool,
+    /// Whether states keep every event in sight: a window of the aggregate has an exact tail.
+    pub keeps_events: bool,
 }
 
 impl SpineColumns {
@@ -43,11 +45,20 @@ impl SpineColumns {
                     .collect(),
             ),
         };
+        let module = match &step.read {
+            ViewRead::Aggregate { module, .. } => engine.modules.get(module),
+            ViewRead::Features(_) => None,
+        };
+        let keeps_events = module.is_some_and(|module| match &module.descriptor().kind {
+            Kind::Aggregate(aggregation) => aggregation.windows.iter().any(|window| window.hop_us == 0),
+            Kind::Row => false,
+        });
         Self {
             keys: step.keys.clone(),
             inputs,
             result_types,
             is_aggregate: matches!(step.read, ViewRead::Aggregate { .. }),
+            keeps_events,
         }
     }
 

@@ -297,7 +297,9 @@ impl Reading<'_> {
                 Err(error) => {
                     self.engine.proceed()?;
                     let described = EvaluateError::call(&history.step.view, instance, error);
-                    if !error.is_of_rows() || self.engine.options.max_quarantined == 0 {
+                    // One query may also fail because others of its call took the memory.
+                    let is_last_try = count == 1 && self.engine.options.max_quarantined == 0;
+                    if !error.is_of_rows() || is_last_try {
                         return Err(described.into());
                     }
                     self.forget_behind(rows);
