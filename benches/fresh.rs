@@ -1,8 +1,8 @@
 //! Fresh events: what they cost reads that meet none, reads that meet some, and who pushes them; and how old an event is when it is
-//! read.
+//! read; and what the same rows cost that came as a delta.
 //!
 //! Three hosts serve the same store: one that nothing was pushed to, one that has fresh events of other keys than are asked for, and
-//! one that has some of all that are. They take turns. A read is `Session::lookup` of a random key in a table larger than the
+//! one that has some of all that are. Two more serve what was pushed to those as a delta on the same snapshots. They take turns. A read is `Session::lookup` of a random key in a table larger than the
 //! caches, of which the first value is read; a request has a user and 100 candidates with an aggregate's state each. Before
 //! anything is timed, every host is asked for rows and states, and its answers are compared with what was written and pushed.
 //!
@@ -93,6 +93,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     report.progress("making a store");
     let fixture = fixture(rows);
     let open = || Host::open(fixture.store.root(), host_options());
+    let with_delta = [rows..rows + FRESH, 0..FRESH].map(|changed| {
+        let fixture = files(rows);
+        fixture.publish(EventTime(DAY));
+        change(&fixture, rows, changed);
+        fixture.publish_deltas(EventTime(DAY + 10));
+        fixture
+    });
+    let of_delta = |fixture: &Fixture| Host::open(fixture.store.root(), host_options());
     let cases = [
         Case {
             name: "no fresh events",
@@ -107,6 +115,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         Case {
             name: "of these keys",
             host: open()?,
+            has_own: true,
+        },
+        Case {
+            name: "the base of a delta",
+            host: {
+                let host = of_delta(&with_delta[0])?;
+                host.pin(1)?;
+                host
+            },
+            has_own: false,
+        },
+        Case {
+            name: "a delta of other keys",
+            host: of_delta(&with_delta[0])?,
+            has_own: false,
+        },
+        Case {
+            name: "a delta of these keys",
+            host: of_delta(&with_delta[1])?,
             has_own: true,
         },
     ];
@@ -136,8 +163,32 @@ fn host_options() -> HostOptions {
     }
 }
 
-/// A user and an impression of an item in each row.
+/// The files of a store, published.
 fn fixture(rows: u64) -> Fixture {
+    let fixture = files(rows);
+    fixture.publish(EventTime(DAY));
+    fixture
+}
+
+fn files(rows: u64) -> Fixture {
+    let (users, events) = tables(rows);
+    Fixture::new(PROJECT, &[("users.csv", &users), ("events.csv", &events)])
+}
+
+/// Adds to the files what [`push_rows`] pushes.
+fn change(fixture: &Fixture, rows: u64, changed: std::ops::Range<u64>) {
+    let (mut users, mut events) = tables(rows);
+    for row in changed {
+        let _ = writeln!(users, "{},{row},{},0.25", DAY + 1, row + 1);
+        let _ = writeln!(events, "{},{row},1", DAY + 1);
+    }
+    for (name, text) in [("users.csv", users), ("events.csv", events)] {
+        std::fs::write(fixture.path(name), text).expect("a file in the project");
+    }
+}
+
+/// A user and an impression of an item in each row.
+fn tables(rows: u64) -> (String, String) {
     let (mut users, mut events) = ("time,user,number,price\n".to_owned(), "time,item,clicked\n".to_owned());
     for row in 0..rows {
         // Writing to a string does not fail.
@@ -146,9 +197,7 @@ fn fixture(rows: u64) -> Fixture {
             let _ = writeln!(events, "{},{row},0", DAY - 2);
         }
     }
-    let fixture = Fixture::new(PROJECT, &[("users.csv", &users), ("events.csv", &events)]);
-    fixture.publish(EventTime(DAY));
-    fixture
+    (users, events)
 }
 
 /// Pushes a row and a click of each of these.

@@ -33,6 +33,8 @@ struct ViewLookup {
     found: Vec<Option<RowIndex>>,
     /// What is fresher of them; empty where nothing is of any.
     fresh: Vec<Option<FreshRow>>,
+    /// Those that may have something fresher.
+    passed: Vec<usize>,
     /// Of how many of them the aggregate has to be given events besides the state.
     late: usize,
     /// Whether none of them counts, for the snapshot is too old.
@@ -242,25 +244,32 @@ impl ViewLookup {
         }
     }
 
-    /// Looks for what is fresher than what was found.
+    /// Looks for what is fresher than what was found. What is waited for of many keys is asked for of all of them first: their places,
+    /// then their entries, then their rows.
     #[inline(never)]
     fn get_fresh(&mut self, overlay: &Overlay, filter: &Filter, time: EventTime) {
-        let mut table = None;
-        for row in 0..self.keys.len() {
-            let key = self.keys.hashed(row);
-            let (key, hash) = (key.key(), key.hash());
-            if !filter.may_have(hash) {
-                continue;
+        self.passed.clear();
+        let passed = (0..self.keys.len()).filter(|row| filter.may_have(self.keys.hashed(*row).hash()));
+        self.passed.extend(passed);
+        if self.passed.is_empty() {
+            return;
+        }
+        let table = overlay.table();
+        let hash = |row: &usize| self.keys.hashed(*row).hash();
+        for batch in self.passed.chunks(BATCH_KEYS) {
+            batch.iter().for_each(|row| table.prefetch_place(hash(row)));
+            batch.iter().for_each(|row| table.prefetch_entry(hash(row)));
+            for row in batch {
+                let Some(entry) = table.get(self.keys.hashed(*row)) else {
+                    continue;
+                };
+                entry.prefetch_row();
+                if self.fresh.is_empty() {
+                    self.fresh.resize_with(self.keys.len(), || None);
+                }
+                let answer = entry.answer(time);
+                self.fresh[*row] = Some(FreshRow { entry, answer });
             }
-            let table = table.get_or_insert_with(|| overlay.table());
-            let Some(entry) = table.get(hash, key) else {
-                continue;
-            };
-            if self.fresh.is_empty() {
-                self.fresh.resize_with(self.keys.len(), || None);
-            }
-            let answer = entry.answer(time);
-            self.fresh[row] = Some(FreshRow { entry, answer });
         }
     }
 

@@ -1,11 +1,17 @@
+use std::sync::Arc;
+
 use unskew_frame::Value;
 
+use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row::Row;
 use crate::row_layout::put_event_time_us;
 use crate::{EventTime, KeyRef, MAX_VALUE_BYTES, Snapshot};
 
+/// Of a longer row, the first bytes are asked for ahead.
+const PREFETCH_BYTES: usize = 512;
+
 /// A row of a snapshot's schema that is not in the snapshot, because it is newer. It has the layout of the snapshot's rows, so
-/// whatever reads those reads it.
+/// whatever reads those reads it. A clone shares its memory.
 ///
 /// ```
 /// use unskew_frame::{ColumnType, Value};
@@ -35,7 +41,7 @@ use crate::{EventTime, KeyRef, MAX_VALUE_BYTES, Snapshot};
 pub struct DetachedRow {
     /// The row, aligned like those of a snapshot; its heap; its key, for the row's own place for keys is only as wide as the
     /// snapshot's need. All in one piece, so that a reader waits for memory once.
-    words: Box<[u64]>,
+    words: Arc<[u64]>,
     /// Where the heap and the key end, in bytes; the key begins where the heap ends.
     heap_end: usize,
     key_end: usize,
@@ -90,6 +96,15 @@ impl DetachedRow {
             "a row of another snapshot, narrower than {row_bytes} bytes"
         );
         Row::detached(snapshot, row, self)
+    }
+
+    /// Asks for the first lines of the row, and waits for nothing.
+    #[inline]
+    pub fn prefetch(&self) {
+        let bytes = self.bytes_to(self.key_end);
+        for offset in (0..bytes.len().min(PREFETCH_BYTES)).step_by(LINE_BYTES) {
+            prefetch(bytes, offset);
+        }
     }
 
     /// What is behind a row of so many bytes.

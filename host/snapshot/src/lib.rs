@@ -97,6 +97,7 @@ pub use header::{FORMAT_VERSION, MAX_ROWS, Section};
 pub use key::{EntityKey, HashedKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
 pub use layers::{DeltaError, Layer, LayerError, LayerFlaw, Layers};
 pub use open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
+pub use prefetch::prefetch_value;
 pub use row::Row;
 pub use schema::{
     FeatureColumn, FeatureStatistics, KeyColumn, MAX_FEATURES, MAX_KEY_COLUMNS, MAX_NAME_BYTES, MAX_ROW_BYTES,

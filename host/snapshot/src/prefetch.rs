@@ -8,10 +8,26 @@
 /// The bytes of a cache line.
 pub(crate) const LINE_BYTES: usize = 64;
 
+/// Begins to bring the first cache lines of a value near that is reached by a pointer, and waits for nothing: for readers of
+/// structures of their own beside a snapshot.
+#[inline(always)]
+pub fn prefetch_value<T>(value: &T) {
+    let start = core::ptr::from_ref(value).cast::<u8>();
+    for offset in [0, LINE_BYTES] {
+        if offset < size_of::<T>() {
+            prefetch_address(start.wrapping_add(offset));
+        }
+    }
+}
+
 /// Begins to bring the cache line of `bytes[offset]` near. An offset out of range does nothing useful and no harm.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8], offset: usize) {
-    let address = bytes.as_ptr().wrapping_add(offset);
+    prefetch_address(bytes.as_ptr().wrapping_add(offset));
+}
+
+#[inline(always)]
+fn prefetch_address(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -1,7 +1,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use unskew_snapshot::{DetachedRow, EntityKey, EventTime, Layers, Row, Snapshot, Version, compare_versions};
+use unskew_snapshot::{
+    DetachedRow, EntityKey, EventTime, HashedKey, KeyRef, Layers, Row, Snapshot, Version, compare_versions,
+};
 
 use crate::fresh::event::Event;
 
@@ -18,10 +20,18 @@ pub(super) const MAX_STEPS: usize = 16;
 ///  aggregate   steps [ settled | newest ]        the states of the events up to an instant, and of all
 ///              pending [ e f g ]                 those between the two, in the order in which they become visible
 /// ```
+///
+/// A read waits for memory three times: for the entry's place in the table, for the entry, and for its newest row, and for none
+/// of them where it asked before. So what it needs is at the front, and the rest is elsewhere.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Entry {
-    pub key: EntityKey,
     pub hash: u64,
+    /// The key, where it is as short as most: else it is compared where `key` has it.
+    short_key: ShortKey,
+    /// The last step's.
+    newest: Option<Newest>,
+    pub key: EntityKey,
     /// How many events it is made of.
     pub events: usize,
     /// In the order of time.
@@ -32,6 +42,37 @@ pub(crate) struct Entry {
     pub is_cut: bool,
     /// Whether an event could not be counted in.
     pub is_failed: bool,
+}
+
+/// What most reads want: the last step.
+#[derive(Clone, Debug)]
+struct Newest {
+    from: EventTime,
+    row: DetachedRow,
+}
+
+/// Up to 23 bytes of a key; of a longer one, none and a length that no key has here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ShortKey {
+    bytes: [u8; Self::MAX_BYTES],
+    len: u8,
+}
+
+impl ShortKey {
+    const MAX_BYTES: usize = 23;
+    const LONG: u8 = u8::MAX;
+
+    fn new(key: KeyRef<'_>) -> Self {
+        let mut bytes = [0; Self::MAX_BYTES];
+        let len = match bytes.get_mut(..key.as_bytes().len()) {
+            Some(place) => {
+                place.copy_from_slice(key.as_bytes());
+                key.as_bytes().len() as u8
+            }
+            None => Self::LONG,
+        };
+        Self { bytes, len }
+    }
 }
 
 /// What reads see from an instant on.
@@ -62,8 +103,10 @@ impl Entry {
     /// Of no events.
     pub fn new(key: &EntityKey) -> Self {
         Self {
-            key: key.clone(),
             hash: key.as_ref().hash(),
+            short_key: ShortKey::new(key.as_ref()),
+            newest: None,
+            key: key.clone(),
             events: 0,
             steps: Vec::new(),
             pending: Vec::new(),
@@ -72,9 +115,37 @@ impl Entry {
         }
     }
 
+    /// As it is to be read: nothing of it is changed from here on.
+    pub fn sealed(mut self) -> Self {
+        self.newest = self.steps.last().map(|step| Newest {
+            from: step.from,
+            row: step.row.clone(),
+        });
+        self
+    }
+
+    /// Whether it is of a key.
+    #[inline]
+    pub fn is_of(&self, key: HashedKey<'_>) -> bool {
+        let bytes = key.key().as_bytes();
+        let is_same = match self.short_key.bytes.get(..self.short_key.len.into()) {
+            Some(short) => short == bytes,
+            None => self.key.as_ref() == key.key(),
+        };
+        is_same && self.hash == key.hash()
+    }
+
+    /// Asks for the newest row, and waits for nothing.
+    #[inline]
+    pub fn prefetch_row(&self) {
+        if let Some(newest) = &self.newest {
+            newest.row.prefetch();
+        }
+    }
+
     #[inline]
     pub fn answer(&self, at: EventTime) -> Answer {
-        match self.steps.last() {
+        match &self.newest {
             Some(newest) if newest.from <= at && !self.is_failed => Answer::Step(self.steps.len() - 1),
             _ => self.answer_before(at),
         }
@@ -99,7 +170,10 @@ impl Entry {
 
     /// The row of a step.
     pub fn row<'a>(&'a self, step: usize, snapshot: &'a Snapshot) -> Row<'a> {
-        self.steps[step].row.row(snapshot)
+        match &self.newest {
+            Some(newest) if step + 1 == self.steps.len() => newest.row.row(snapshot),
+            _ => self.steps[step].row.row(snapshot),
+        }
     }
 
     /// The row with all events; none where one of them could not be counted in.

@@ -2,14 +2,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use unskew_snapshot::{EventTime, HashedKey, KeyRef, Layers, Snapshot};
+use unskew_snapshot::{EventTime, HashedKey, Layers, Snapshot, prefetch_value};
 
 use crate::fresh::entry::Entry;
 use crate::fresh::event::EventSchema;
 use crate::module::Module;
 
-/// The buckets of a new table, and how many times as many the next has.
-const FIRST_BUCKETS: usize = 1 << 10;
+/// The places of a new table, and how many times as many the next has.
+const FIRST_PLACES: usize = 1 << 11;
 const GROWTH: usize = 4;
 /// The bytes of a filter, at least and at most, and for how many bytes of fresh events it has one: about half a byte to a byte an entity.
 const FILTER_BYTES: [usize; 2] = [4 << 10, 1 << 20];
@@ -40,30 +40,25 @@ pub(crate) struct Filter {
     words: Box<[AtomicU64]>,
 }
 
-/// Entries by their keys' hashes.
+/// Entries by their keys' hashes: each is in the first place that was free from that of its hash on. At most half of the places are
+/// taken.
 #[derive(Debug)]
 pub(crate) struct Table {
-    buckets: Box<[ArcSwapOption<Bucket>]>,
+    places: Box<[Place]>,
 }
 
-/// The entries of the hashes of one place: mostly one, which is next to where the place points to.
-#[derive(Clone, Debug)]
-struct Bucket {
-    first: Arc<Entry>,
-    rest: Vec<Arc<Entry>>,
-}
-
-impl Bucket {
-    fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        std::iter::once(&self.first).chain(&self.rest)
-    }
+/// The tag and what it is of are in one cache line.
+#[derive(Debug, Default)]
+struct Place {
+    /// Of the hash; 0 of a place that is free.
+    tag: AtomicU64,
+    entry: ArcSwapOption<Entry>,
 }
 
 /// What was replaced, for the writer to keep until no reader has it: a request frees nothing.
 #[derive(Debug, Default)]
 pub(super) struct Retired {
     tables: Vec<Arc<Table>>,
-    buckets: Vec<Arc<Bucket>>,
     entries: Vec<Arc<Entry>>,
 }
 
@@ -76,7 +71,7 @@ impl Overlay {
             max_bytes,
             filter: OnceLock::new(),
             len: AtomicUsize::new(0),
-            table: ArcSwap::from_pointee(Table::new(FIRST_BUCKETS)),
+            table: ArcSwap::from_pointee(Table::new(FIRST_PLACES)),
         }
     }
 
@@ -111,9 +106,7 @@ impl Overlay {
     #[inline]
     pub fn get(&self, key: HashedKey<'_>) -> Option<Arc<Entry>> {
         let filter = self.filter()?;
-        filter
-            .may_have(key.hash())
-            .then(|| self.table().get(key.hash(), key.key()))?
+        filter.may_have(key.hash()).then(|| self.table().get(key))?
     }
 
     /// Puts an entry in place of the one of its key. For one thread at a time.
@@ -124,7 +117,7 @@ impl Overlay {
             return;
         }
         let len = self.len.fetch_add(1, Ordering::Relaxed) + 1;
-        if len > table.buckets.len() {
+        if 2 * len >= table.places.len() {
             let grown = table.grown(retired);
             drop(table);
             retired.tables.push(self.table.swap(Arc::new(grown)));
@@ -161,79 +154,115 @@ impl Filter {
 
     #[inline]
     fn bits(&self, hash: u64) -> (&AtomicU64, u64) {
-        // Other bits of the hash than those that choose the bucket. There are a power of two of words.
+        // Other bits of the hash than those that choose the place. There are a power of two of words.
         let word = (hash >> 40) as usize & (self.words.len() - 1);
         (&self.words[word], 1 << (hash >> 28 & 63) | 1 << (hash >> 34 & 63))
     }
 }
 
 impl Table {
-    fn new(buckets: usize) -> Self {
+    /// Of a power of two of places.
+    fn new(places: usize) -> Self {
         Self {
-            buckets: (0..buckets).map(|_| ArcSwapOption::empty()).collect(),
+            places: (0..places).map(|_| Place::default()).collect(),
         }
     }
 
     /// A larger table of the same entries.
     fn grown(&self, retired: &mut Retired) -> Self {
-        let grown = Self::new(GROWTH * self.buckets.len());
-        for bucket in self.buckets.iter().filter_map(ArcSwapOption::load_full) {
-            bucket
-                .entries()
-                .for_each(|entry| _ = grown.put(Arc::clone(entry), retired));
+        let grown = Self::new(GROWTH * self.places.len());
+        for entry in self.places.iter().filter_map(|place| place.entry.load_full()) {
+            grown.put(entry, retired);
         }
         grown
     }
 
-    /// The entry of a key and its hash.
-    pub fn get(&self, hash: u64, key: KeyRef<'_>) -> Option<Arc<Entry>> {
-        let bucket = self.bucket(hash).load();
-        let entry = bucket.as_ref()?.entries().find(|entry| is_of(entry, hash, key));
-        entry.cloned()
+    /// Asks for the place of a key, and waits for nothing.
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        prefetch_value(&self.places[self.home(hash)]);
+    }
+
+    /// Asks for the entry of a key, and waits for its place.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if let Some(place) = self.places_of(hash).next()
+            && let Some(entry) = &*place.entry.load()
+        {
+            prefetch_value(&**entry);
+        }
+    }
+
+    /// The entry of a key.
+    #[inline]
+    pub fn get(&self, key: HashedKey<'_>) -> Option<Arc<Entry>> {
+        self.places_of(key.hash()).find_map(|place| {
+            let entry = place.entry.load();
+            let entry = entry.as_ref().filter(|entry| entry.is_of(key))?;
+            Some(Arc::clone(entry))
+        })
+    }
+
+    /// The places that have the tag of a hash.
+    #[inline]
+    fn places_of(&self, hash: u64) -> impl Iterator<Item = &Place> {
+        let tag = tag(hash);
+        self.probe(hash)
+            // Acquire: pairs with `put`.
+            .map(|place| (place, place.tag.load(Ordering::Acquire)))
+            .take_while(|(_, found)| *found != 0)
+            .filter(move |(_, found)| *found == tag)
+            .map(|(place, _)| place)
     }
 
     /// True where the key had no entry.
     fn put(&self, entry: Arc<Entry>, retired: &mut Retired) -> bool {
         let hash = entry.hash;
-        let place = self.bucket(hash);
-        let key = entry.key.as_ref();
-        let is_same = |other: &&mut Arc<Entry>| is_of(other, hash, key);
-        let Some(mut bucket) = place.load().as_deref().cloned() else {
-            let rest = Vec::new();
-            place.store(Some(Arc::new(Bucket { first: entry, rest })));
-            return true;
-        };
-        let known = std::iter::once(&mut bucket.first).chain(&mut bucket.rest).find(is_same);
-        let replaced = known.map(|known| std::mem::replace(known, Arc::clone(&entry)));
-        let is_new = replaced.is_none();
-        if is_new {
-            bucket.rest.push(entry);
+        let is_same = |other: &Entry| other.hash == hash && other.key == entry.key;
+        let known = self
+            .places_of(hash)
+            .find(|place| place.entry.load().as_deref().is_some_and(is_same));
+        if let Some(place) = known {
+            retired.entries.extend(place.entry.swap(Some(entry)));
+            return false;
         }
-        retired.entries.extend(replaced);
-        retired.buckets.extend(place.swap(Some(Arc::new(bucket))));
-        is_new
+        // Half of the places are free.
+        let free = self.probe(hash).find(|place| place.tag.load(Ordering::Relaxed) == 0);
+        if let Some(place) = free {
+            place.entry.store(Some(entry));
+            // Release: pairs with `places_of`, so that whoever sees the tag finds the entry.
+            place.tag.store(tag(hash), Ordering::Release);
+        }
+        true
+    }
+
+    /// All places, from that of a hash on.
+    #[inline]
+    fn probe(&self, hash: u64) -> impl Iterator<Item = &Place> {
+        let (before, from) = self.places.split_at(self.home(hash));
+        from.iter().chain(before)
     }
 
     #[inline]
-    fn bucket(&self, hash: u64) -> &ArcSwapOption<Bucket> {
+    fn home(&self, hash: u64) -> usize {
         // There are a power of two of them.
-        &self.buckets[hash as usize & (self.buckets.len() - 1)]
+        hash as usize & (self.places.len() - 1)
     }
+}
+
+/// Most bits of a hash, and never 0.
+#[inline]
+const fn tag(hash: u64) -> u64 {
+    hash | 1
 }
 
 impl Retired {
     /// Frees what no reader has any more. What is retired comes back to no reader, so a count of one stays one.
     pub fn free(&mut self) {
         self.tables.retain(|table| Arc::strong_count(table) > 1);
-        self.buckets.retain(|bucket| Arc::strong_count(bucket) > 1);
-        // Behind the buckets, which have them too.
+        // Behind the tables, which have them too.
         self.entries.retain(|entry| Arc::strong_count(entry) > 1);
     }
-}
-
-#[inline]
-fn is_of(entry: &Entry, hash: u64, key: KeyRef<'_>) -> bool {
-    entry.hash == hash && entry.key.as_ref() == key
 }
 
 #[cfg(test)]

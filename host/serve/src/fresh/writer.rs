@@ -105,7 +105,7 @@ impl Writer {
             self.entry_bytes -= before.as_ref().map_or(0, |before| before.bytes());
             let was_failed = before.is_some_and(|before| before.is_failed);
             self.failed += u64::from(entry.is_failed && !was_failed);
-            overlay.put(Arc::new(entry), &mut self.retired);
+            overlay.put(Arc::new(entry.sealed()), &mut self.retired);
         }
         self.retired.free();
     }

@@ -106,7 +106,7 @@ proptest! {
         }
         prop_assert!(!entry.is_cut);
         for at in WATERMARK..32 {
-            let row = match entry.answer(EventTime(at)) {
+            let row = match entry.clone().sealed().answer(EventTime(at)) {
                 Answer::Snapshot => snapshot.get(key().as_ref()),
                 Answer::Step(step) => Some(entry.row(step, &snapshot)),
                 other => panic!("{other:?}"),
@@ -131,7 +131,7 @@ proptest! {
         prop_assert!(entry.steps.len() <= MAX_STEPS);
         let mut is_kept = false;
         for at in WATERMARK..202 {
-            let row = match entry.answer(EventTime(at)) {
+            let row = match entry.clone().sealed().answer(EventTime(at)) {
                 Answer::Future => {
                     prop_assert!(entry.is_cut && !is_kept);
                     continue;
@@ -177,7 +177,7 @@ proptest! {
                 let seen = |events: &[Arc<Event>]| events.iter().filter(|event| event.visible_from() <= at).count();
                 let (expected, of_settled) = (seen(&all), seen(&settled));
                 let is_kept = settled.is_empty() || of_settled == settled.len();
-                let found = match entry.answer(at) {
+                let found = match entry.clone().sealed().answer(at) {
                     Answer::Snapshot => 0,
                     Answer::Step(step) if step + 1 == entry.steps.len() => all.len(),
                     Answer::Step(_) => settled.len(),
