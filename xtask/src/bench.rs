@@ -31,6 +31,15 @@ pub struct Arguments {
     /// One JSON object a line on standard output, the bench's own words on standard error.
     #[arg(long)]
     json: bool,
+    /// Of the bench of backfills: join, uniform, hot or wide.
+    #[arg(long)]
+    case: Option<String>,
+    /// Of the bench of backfills: so many times the rows.
+    #[arg(long)]
+    scale: Option<u64>,
+    /// Of the bench of backfills: tools that take long, feast or pyspark (which needs Java), to be compared too.
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<String>,
 }
 
 /// Runs the bench that is named, or all.
@@ -67,6 +76,16 @@ fn run_one(name: &str, arguments: &Arguments) -> Result<(), String> {
             Ok(python) => drop(command.arg("--python").arg(python)),
             Err(error) => eprintln!("without other tools: {error}"),
         }
+        for tool in &arguments.with {
+            command.arg(format!("--{tool}")).arg(setup::python_of(tool)?);
+        }
+        command.args(arguments.case.iter().flat_map(|case| ["--case", case]));
+        command.args(
+            arguments
+                .scale
+                .iter()
+                .flat_map(|scale| ["--scale".to_owned(), scale.to_string()]),
+        );
     } else if name == COMPARE {
         command.args([
             "run",

@@ -48,7 +48,20 @@ const PYTHON_PACKAGES: &str = "tests/peers/requirements.txt";
 
 /// A Python of a virtual environment that has the other tools, which are installed from PyPI if they are missing.
 pub fn python() -> Result<PathBuf, String> {
-    let directory = root().join("target/python");
+    python_in("python", Path::new(PYTHON_PACKAGES))
+}
+
+/// The same of one tool that does not go together with the others: of the packages in `benches/backfill/<tool>.txt`.
+pub fn python_of(tool: &str) -> Result<PathBuf, String> {
+    let packages = Path::new("benches/backfill").join(tool).with_extension("txt");
+    match root().join(&packages).exists() {
+        true => python_in(&format!("python-{tool}"), &packages),
+        false => Err(format!("there is no tool `{tool}`; there are: feast, pyspark")),
+    }
+}
+
+fn python_in(name: &str, packages: &Path) -> Result<PathBuf, String> {
+    let directory = root().join("target").join(name);
     let python = directory.join("bin/python");
     if !python.exists() {
         run(root_command("python3").args(["-m", "venv"]).arg(&directory))?;
@@ -62,7 +75,7 @@ pub fn python() -> Result<PathBuf, String> {
             "--disable-pip-version-check",
             "--requirement",
         ])
-        .arg(root().join(PYTHON_PACKAGES)))?;
+        .arg(root().join(packages)))?;
     Ok(python)
 }
 
