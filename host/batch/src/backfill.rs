@@ -70,9 +70,9 @@ pub const DEFAULT_MAX_QUARANTINED: u64 = 1_000;
 /// What a backfill may use. The result does not depend on it.
 #[derive(Clone, Debug)]
 pub struct Resources {
-    /// The memory, in bytes: [`MIN_MEMORY_BYTES`](crate::MIN_MEMORY_BYTES) or more. Less is not kept to.
+    /// The memory, in bytes: [`MIN_MEMORY_BYTES`](crate::MIN_MEMORY_BYTES) or more. Less than wide rows need is refused.
     pub memory_bytes: u64,
-    /// The threads.
+    /// The most threads: fewer work where memory has no room for so many.
     pub threads: usize,
     /// Where files go that hold what memory does not; the directory of the output, if none is given, or the current one if the
     /// output is an object.
@@ -501,6 +501,14 @@ pub enum BackfillError {
         /// What did not fit.
         reason: String,
     },
+    /// The budget is less than what one thread takes that writes row groups: they are as large whatever the budget.
+    #[error("{} are too little memory for rows of this width: give {} or more", mebibytes(*memory_bytes), mebibytes(*least_bytes))]
+    Memory {
+        /// The budget.
+        memory_bytes: u64,
+        /// The least that is enough.
+        least_bytes: u64,
+    },
     /// Nothing computes a slot of the plan.
     #[error("`{slot}` is not computed by anything")]
     Missing {
@@ -546,6 +554,11 @@ pub enum BackfillError {
         /// What is not the same.
         differences: Vec<String>,
     },
+}
+
+/// In MiB, rounded up.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 impl BackfillError {

@@ -33,7 +33,7 @@ use self::memory::Budget;
 use self::spine_rows::SpineRows;
 use self::stage::Stages;
 use crate::array::value_at;
-use crate::backfill::{BackfillError, BackfillOptions, Phase, Progress};
+use crate::backfill::{BackfillError, BackfillOptions, Phase, Progress, Resources};
 use crate::job::InputStamp;
 use crate::manifest::ViewEntry;
 use crate::project::Project;
@@ -97,8 +97,17 @@ impl<'a> Engine<'a> {
         progress: &'a (dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Self, BackfillError> {
         let plan = Plan::resolve(project.catalog(), &options.service, descriptors)?;
-        let budget = Budget::new(options.resources.memory_bytes, options.resources.threads);
-        let spine = SpineRows::open(project.storage(), options, &plan, budget.piece_bytes)?;
+        let mut spine = SpineRows::open(project.storage(), options, &plan)?;
+        let Resources {
+            memory_bytes, threads, ..
+        } = options.resources;
+        let threads = spine.writing().threads_within(memory_bytes, threads);
+        let threads = threads.map_err(|least_bytes| BackfillError::Memory {
+            memory_bytes,
+            least_bytes,
+        })?;
+        let budget = Budget::new(memory_bytes, threads);
+        spine.read_in(budget.piece_bytes);
         let histories = plan
             .views
             .iter()

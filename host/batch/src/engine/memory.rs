@@ -4,8 +4,13 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 
 /// What a backfill may use when nobody says: 2 GiB.
 pub const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
-/// The least that it keeps to: what the process itself takes comes on top.
-pub const MIN_MEMORY_BYTES: u64 = 32 << 20;
+/// The least that it keeps to, about: less is taken for this much. Wide rows need more:
+/// [`BackfillError::Memory`](crate::BackfillError::Memory).
+pub const MIN_MEMORY_BYTES: u64 = 64 << 20;
+/// What the process takes whatever it does.
+const PROCESS_BYTES: u64 = 32 << 20;
+/// How much of the budget may be taken, in hundredths.
+const TOLERANCE_PERCENT: u64 = 125;
 
 /// How the budget is divided. The rest is for what is read, sorted and written at any moment.
 pub(crate) struct Budget {
@@ -16,6 +21,43 @@ pub(crate) struct Budget {
     /// What one thread reads or writes at a time.
     pub piece_bytes: u64,
     pub threads: usize,
+}
+
+/// What threads take that write row groups: the least that there must be for each of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing {
+    pub columns: u64,
+    /// Of a row group, before it is compressed.
+    pub group_rows: u64,
+    pub group_bytes: u64,
+}
+
+impl Writing {
+    /// A compressor a column, which has about six times what it compresses at once, a page; and a row group that is being encoded
+    /// with one that waits for its turn.
+    fn thread_bytes(self) -> u64 {
+        const PAGE_ROWS: u64 = 20_000;
+        const MOST_BYTES: u64 = 1 << 20;
+        let page_bytes =
+            self.group_bytes / self.columns.max(1) * PAGE_ROWS.min(self.group_rows) / self.group_rows.max(1);
+        self.columns * (6 * page_bytes).min(MOST_BYTES) + 2 * self.group_bytes
+    }
+
+    /// The threads that a budget of `bytes` has room for, of so many.
+    ///
+    /// # Errors
+    /// It has room for none; says how many bytes have for one.
+    pub fn threads_within(self, bytes: u64, threads: usize) -> Result<usize, u64> {
+        let least = |threads: u64| PROCESS_BYTES + threads * self.thread_bytes();
+        let most = bytes.max(MIN_MEMORY_BYTES).saturating_mul(TOLERANCE_PERCENT) / 100;
+        match (1..=threads.max(1))
+            .rev()
+            .find(|threads| least(*threads as u64) <= most)
+        {
+            Some(threads) => Ok(threads),
+            None => Err((least(1) * 100).div_ceil(TOLERANCE_PERCENT)),
+        }
+    }
 }
 
 impl Budget {
@@ -75,3 +117,6 @@ pub(crate) fn array_bytes(array: &ArrayRef) -> u64 {
     data.get_slice_memory_size()
         .unwrap_or_else(|_| array.get_array_memory_size()) as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use unskew_snapshot::{EventTime, Status};
 
 use super::gather::{GatherCache, ViewResult};
 use super::history::times;
+use super::memory::Writing;
 use crate::asof::Sight;
 use crate::backfill::{BackfillError, BackfillOptions};
 use crate::reader::{Morsel, Request, Scan, Wanted};
@@ -34,6 +35,9 @@ pub(crate) struct SpineRows {
     sight: Sight,
     /// The rows of a row group of the output.
     pub group_rows: u64,
+    /// Of all columns of the output, about.
+    row_bytes: u64,
+    columns: u64,
     results: Vec<OnceLock<ViewResult>>,
 }
 
@@ -61,13 +65,8 @@ pub(crate) struct SlotArrays {
 }
 
 impl SpineRows {
-    /// Opens the spine. `piece_bytes` is what one thread may read at a time.
-    pub fn open(
-        storage: &Storage,
-        options: &BackfillOptions,
-        plan: &Plan,
-        piece_bytes: u64,
-    ) -> Result<Self, BackfillError> {
+    /// Opens the spine, to be read in the pieces that [`read_in`](Self::read_in) makes.
+    pub fn open(storage: &Storage, options: &BackfillOptions, plan: &Plan) -> Result<Self, BackfillError> {
         let mut columns = vec![Wanted::time(&options.time_column, false)];
         columns.extend(plan.fields().map(|(_, field)| Wanted {
             name: field.name.clone(),
@@ -80,8 +79,7 @@ impl SpineRows {
             columns: &columns,
             carry: Some(&no_types),
         };
-        let mut scan = Scan::filtered(storage, &options.spine, &request, &options.filter)?;
-        scan.hold_pages(piece_bytes);
+        let scan = Scan::filtered(storage, &options.spine, &request, &options.filter)?;
         let features: u64 = plan
             .features
             .iter()
@@ -89,17 +87,36 @@ impl SpineRows {
             .sum();
         let row_bytes = (scan.row_bytes(0..columns.len()) + scan.carried_row_bytes() + features).max(1);
         let group_rows = floor_power_of_two(GROUP_BYTES / row_bytes).clamp(MIN_GROUP_ROWS, MAX_GROUP_ROWS);
-        let morsel_rows = floor_power_of_two(piece_bytes / row_bytes).clamp(MIN_MORSEL_ROWS, group_rows);
         Ok(Self {
-            morsels: scan.morsels(morsel_rows as usize, group_rows),
-            morsel_rows,
+            morsels: Vec::new(),
+            morsel_rows: 0,
             sight: options.sight(),
+            columns: (columns.len() + scan.carried().len() + plan.features.len()) as u64,
+            row_bytes,
             scan,
             sources: slot_sources(plan),
             keys: plan.views.iter().map(|view| view.keys.clone()).collect(),
             group_rows,
             results: plan.views.iter().map(|_| OnceLock::new()).collect(),
         })
+    }
+
+    /// Divides it into morsels. `piece_bytes` is what one thread may read at a time.
+    pub fn read_in(&mut self, piece_bytes: u64) {
+        let most = floor_power_of_two(piece_bytes / self.row_bytes);
+        self.morsel_rows = most.clamp(MIN_MORSEL_ROWS, self.group_rows);
+        self.morsels = self.scan.morsels(self.morsel_rows as usize, self.group_rows);
+        self.scan.hold_pages(piece_bytes);
+    }
+
+    /// What its row groups take while they are written.
+    pub fn writing(&self) -> Writing {
+        let group_rows = self.group_rows.min(self.scan.row_count());
+        Writing {
+            columns: self.columns,
+            group_rows,
+            group_bytes: group_rows * self.row_bytes,
+        }
     }
 
     pub fn scan(&self) -> &Scan {

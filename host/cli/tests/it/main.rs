@@ -11,6 +11,7 @@ mod flights;
 mod flow;
 mod help;
 mod init;
+mod memory;
 mod objects;
 mod resume;
 mod shop;
