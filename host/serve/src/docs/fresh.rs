@@ -50,7 +50,13 @@
 //!
 //! Where a new generation's module asks for a column that events in memory do not have, or fails on one of them, the values of those
 //! entities are missing with [`Status::Failed`](crate::Status::Failed), until a snapshot has the events: no value is made of
-//! half of them.
+//! half of them. A service's fallbacks are for calls that fail, and are not given to such an entity.
+//!
+//! # Sessions that pause
+//! A session holds a generation from the begin of a call until its [`Features`](crate::Features) are let go, and none between calls:
+//! however many were swapped meanwhile, and whatever was pushed, its next call reads the current one. Features that are held read
+//! what they found; pushes go on to be counted into their generation, but not into them. What that costs is memory: the
+//! generation, with its fresh events, for as long as it is held.
 //!
 //! # What it costs
 //! | | |
