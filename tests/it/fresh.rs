@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use unskew::metrics::FreshMetrics;
@@ -288,6 +291,66 @@ fn push(host: &Host, log: &Log, batch: &[(usize, usize)], now: i64) -> [Result<P
         }
         host.push(&events, EventTime(now))
     })
+}
+
+/// A process that pushes is killed, again and again: every event that it was told was taken is there after the restart, once.
+#[test]
+fn what_a_killed_process_was_told_is_there_once() {
+    let fixture = Log::generate(11, 50, false).fixture();
+    let watermark = EventTime(START + 2 * MICROS_PER_DAY);
+    fixture.publish(watermark);
+    let journal = fixture.store.root().join("journal");
+    let impressions = |host: &Host, item: u64| {
+        let mut session = host.session();
+        let mut request = host
+            .service("features")
+            .expect("it is published")
+            .request(EventTime(watermark.0 + MICROS_PER_HOUR));
+        request.set("segment", Value::Null).expect("a field");
+        request.push_candidate(&[Value::I64(item as i64)]).expect("a field");
+        let served = session.evaluate(&request).expect("it is served");
+        let mut names = served.names();
+        let feature = names.position(|name| name == "item_ctr:impressions_7d");
+        match served.value(0, feature.expect("the service has it")) {
+            Value::I64(count) => count,
+            other => panic!("{other:?} is no count"),
+        }
+    };
+    // Items that the log does not have.
+    let first = 1_000;
+    let mut next = first;
+    for kill in 0..4 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_actor"))
+            .args([
+                "push".into(),
+                fixture.store.root().as_os_str().to_owned(),
+                next.to_string().into(),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the actor runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let told: Vec<u64> = lines
+            .by_ref()
+            .take(1 + 37 * kill)
+            .map(|line| line.expect("a line").parse().expect("a number"))
+            .collect();
+        child.kill().expect("it runs until it is killed");
+        assert_eq!(child.wait().expect("it was killed").signal(), Some(9));
+        drop(lines);
+        let last = *told.last().expect("it was killed after the first");
+        let host = open(&fixture, Some(journal.clone()));
+        for item in first..=last {
+            assert_eq!(impressions(&host, item), 1, "item {item} after kill {kill}");
+        }
+        // One more may have been taken than it could say, and some that were in the pipe.
+        let beyond: Vec<i64> = (last + 1..)
+            .map(|item| impressions(&host, item))
+            .take_while(|count| *count != 0)
+            .collect();
+        assert!(beyond.iter().all(|count| *count == 1), "{beyond:?}");
+        next = last + 1 + beyond.len() as u64;
+    }
 }
 
 fn of_items(host: &Host) -> FreshMetrics {

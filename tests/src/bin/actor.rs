@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use unskew::{Backing, CallError, CallLimits, Cpu, EvaluateError, Host, HostOptions, Refresh, Store};
+use unskew::{
+    Backing, CallError, CallLimits, Cpu, EvaluateError, EventTime, FreshOptions, Host, HostOptions, Refresh, Store,
+    Value,
+};
 use unskew_registry::prepare;
 use unskew_tests::hostile::{BAD_ROWS, Function, GOOD_ROWS, Guest};
 use unskew_tests::stamped::{Answer, ITEMS, Rows, answer, fill, next_generation, publish, request, set_current};
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
         "serve" => serve_until(&store, number),
         "swap" => swap(&store, number),
         "deny" => deny(&store),
+        "push" => push(&store, number),
         "stack" => stacks(&store),
         _ => Err("there is no such role".into()),
     };
@@ -50,6 +55,34 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Pushes an impression of one item after the other, from `first` on, and prints each that was taken, until it is killed.
+fn push(store: &Store, first: u64) -> Outcome {
+    let host = Host::open(
+        store.root(),
+        HostOptions {
+            fresh: FreshOptions {
+                journal_dir: Some(store.root().join("journal")),
+                ..FreshOptions::default()
+            },
+            ..patient()
+        },
+    )?;
+    let watermark = host.health().watermarks["item_ctr"].0;
+    let mut events = host.events("item_ctr", &["item_id", "clicked"])?;
+    let mut out = std::io::stdout().lock();
+    for item in first.. {
+        let time = EventTime(watermark + item as i64);
+        events.clear();
+        events.push(time, None, &[Value::I64(item as i64), Value::Bool(false)])?;
+        if host.push(&events, time)?.taken != 1 {
+            return Err(format!("item {item} was not taken").into());
+        }
+        writeln!(out, "{item}")?;
+        out.flush()?;
+    }
+    Ok(())
 }
 
 fn publish_next(store: &Store) -> Outcome {
