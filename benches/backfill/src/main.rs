@@ -15,14 +15,15 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use unskew_batch::{BackfillOptions, OutputOptions, Project, Resources, backfill};
+use serde_json::json;
+use unskew_batch::{BackfillManifest, BackfillOptions, OutputOptions, Project, Resources, backfill, manifest_path};
 
 use crate::agree::Features;
 use crate::data::Size;
 use crate::results::Results;
 use crate::tool::{Run, Tool, cpu_s, peak_mib};
 
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Arguments {
     /// A tenth of the rows, one round.
     #[arg(long)]
@@ -77,6 +78,8 @@ enum Case {
     Hot,
     /// 20 k rows with 50 k rows of 2,000 features.
     Wide,
+    /// 100 M rows with 5 M rows of ten features: unskew alone, in 4 GiB and in a quarter of it, which must give the same bytes.
+    Spine,
 }
 
 impl Case {
@@ -86,6 +89,7 @@ impl Case {
             Self::Join | Self::Uniform => (2_000_000, 5_000_000, 1_000_000, 10),
             Self::Hot => (100_000, 10_000_000, 1, 2),
             Self::Wide => (20_000, 50_000, 10_000, 2_000),
+            Self::Spine => (100_000_000, 5_000_000, 1_000_000, 10),
         };
         let rows = |rows: u64| rows * scale / parts;
         Size {
@@ -226,6 +230,9 @@ fn run_role(arguments: &Arguments, role: Role) -> Result<(), Box<dyn Error>> {
 
 /// Runs the case that is asked for, and those of the tools that are compared on fewer rows.
 fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if arguments.case == Case::Spine {
+        return run_spine(arguments);
+    }
     let pythons = [("pyspark", &arguments.pyspark), ("feast", &arguments.feast)];
     let mut tools = vec![Tool::ours("unskew"), Tool::ours("floor")];
     if let Some(python) = &arguments.python {
@@ -241,6 +248,43 @@ fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// A training set that no tool's memory holds, so that there is no other answer to compare it with.
+fn run_spine(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let size = Case::Spine.size(arguments.scale, if arguments.quick { 10 } else { 1 });
+    let files = Files {
+        directory: arguments.directory.join(format!("spine-{}", size.spine_rows)),
+    };
+    files.prepare(&size)?;
+    let mut made = Vec::new();
+    for memory_mib in [4_096, 1_024] {
+        let arguments = Arguments {
+            memory_mib,
+            ..arguments.clone()
+        };
+        let run = Tool::ours("unskew").run(&arguments, &files, &size)??;
+        let manifest = BackfillManifest::read(&manifest_path(&files.out("unskew")))?;
+        let told = format!(
+            "backfill: {} rows with {} of ten features in {memory_mib} MiB, {} threads: {:.1} s, {:.1} s of processors, peak {:.0} MiB",
+            manifest.rows, size.history_rows, arguments.threads, run.wall_s, run.cpu_s, run.peak_mib
+        );
+        match arguments.json {
+            true => {
+                println!(
+                    "{}",
+                    json!({ "bench": "backfill", "case": "spine", "rows": manifest.rows, "memory_mib": memory_mib, "run": run })
+                )
+            }
+            false => println!("{told}"),
+        }
+        made.push((manifest.rows, manifest.output));
+        fs::remove_file(files.out("unskew"))?;
+    }
+    match made[0] == made[1] && made[0].0 == size.spine_rows {
+        true => Ok(()),
+        false => Err("the budget shows in the training set, or rows are lost".into()),
+    }
 }
 
 fn run_case(arguments: &Arguments, case: Case, parts: u64, tools: &[Tool]) -> Result<(), Box<dyn Error>> {
