@@ -413,6 +413,8 @@ fn serving_goes_on_beside_every_hostile_component() {
         })
         .filter(|(guest, _)| matches!(guest.bad.0, Function::Apply | Function::Read))
         .filter(|(guest, _)| guest.column_type() == ColumnType::F64)
+        // Whose allocator is bad is bad in every function, and an aggregate folds its snapshot first.
+        .filter(|(guest, _)| guest.bad.0 == Function::Apply || guest.realloc.is_empty())
         .collect();
     assert!(callable.len() >= 40, "{}", callable.len());
     let mut project = VIEWS.to_owned();
