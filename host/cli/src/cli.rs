@@ -2,7 +2,9 @@ use clap::{Parser, Subcommand};
 
 use crate::answer::Answer;
 use crate::failure::Failure;
-use crate::{audit, backfill, build, check, diff, init, materialize, prepare, publish, replay, snapshot, verify};
+use crate::{
+    audit, backfill, build, check, diff, init, materialize, prepare, publish, rebuild, replay, snapshot, verify,
+};
 
 /// Feature transforms that give the same bits in training and in serving.
 ///
@@ -37,6 +39,7 @@ enum Command {
     Materialize(materialize::Materialize),
     Publish(publish::Publish),
     Prepare(prepare::Prepare),
+    Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
     Snapshot(snapshot::SnapshotArgs),
 }
@@ -55,6 +58,7 @@ impl Cli {
             Command::Materialize(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Prepare(command) => command.run(),
+            Command::Rebuild(command) => command.run(),
             Command::Replay(command) => command.run(),
             Command::Snapshot(command) => command.run(),
         }

@@ -21,6 +21,7 @@ mod prepare;
 mod project;
 mod publish;
 mod question;
+mod rebuild;
 mod replay;
 mod snapshot;
 mod value;

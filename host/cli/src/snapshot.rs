@@ -1,5 +1,5 @@
 mod build;
-mod diff;
+pub mod diff;
 pub mod layers;
 
 use std::path::{Path, PathBuf};

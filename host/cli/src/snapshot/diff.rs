@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
 use unskew_frame::ColumnType;
-use unskew_snapshot::{FeatureDiff, KeyDiff, Row, SnapshotSchema, diff};
+use unskew_snapshot::{FeatureDiff, KeyDiff, Layers, Row, SnapshotDiff, SnapshotSchema, diff};
 
 use super::layers::{layers_on, open_layers};
 use super::open;
@@ -49,47 +49,51 @@ impl Diff {
             }
             deltas => open_layers(&self.before, deltas)?,
         };
-        let snapshots = [before, after];
-        let schemas = snapshots.each_ref().map(|snapshot| snapshot.schema());
-        let mut shown = Vec::new();
-        let found = diff(&snapshots[0], &snapshots[1], &mut |key| {
-            if shown.len() < self.keys {
-                shown.push(show(key, schemas));
-            }
-        })
-        .map_err(|error| Failure::from(error).help("give two snapshots of one view"))?;
-
-        let mut facts = Facts::default()
-            .with("added", grouped(found.added))
-            .with("removed", grouped(found.removed))
-            .with("changed", grouped(found.changed))
-            .with("unchanged", grouped(found.unchanged))
-            .with("event time", grouped(found.event_time_changed));
-        let watermarks = snapshots.each_ref().map(|snapshot| snapshot.watermark().to_string());
-        facts = facts.with("watermarks", watermarks.join(" -> "));
-        let features = found.features.iter().map(feature_line).collect();
-        let keys = shown
-            .iter()
-            .flat_map(|key| key.text.iter().map(|line| vec![key.key.clone(), line.clone()]));
-        let text = facts.text()
-            + &titled_table(
-                "features",
-                &["name", "type", "changed", "became null", "was null"],
-                features,
-            )
-            + &titled_table("keys that differ", &["key", "what"], keys.collect());
-        let json = json!({
-            "added": found.added,
-            "removed": found.removed,
-            "changed": found.changed,
-            "unchanged": found.unchanged,
-            "event_time_changed": found.event_time_changed,
-            "watermarks": watermarks,
-            "features": found.features.iter().map(feature_json).collect::<Json>(),
-            "keys": shown.into_iter().map(|key| key.json).collect::<Json>(),
-        });
-        Ok(Answer::new(text, json))
+        Ok(compare([&before, &after], self.keys)?.1)
     }
+}
+
+/// What differs between two snapshots, and the same in words with the first keys that do.
+pub fn compare(snapshots: [&Layers; 2], keys: usize) -> Result<(SnapshotDiff, Answer), Failure> {
+    let schemas = snapshots.map(|snapshot| snapshot.schema());
+    let mut shown = Vec::new();
+    let found = diff(snapshots[0], snapshots[1], &mut |key| {
+        if shown.len() < keys {
+            shown.push(show(key, schemas));
+        }
+    })
+    .map_err(|error| Failure::from(error).help("give two snapshots of one view"))?;
+
+    let mut facts = Facts::default()
+        .with("added", grouped(found.added))
+        .with("removed", grouped(found.removed))
+        .with("changed", grouped(found.changed))
+        .with("unchanged", grouped(found.unchanged))
+        .with("event time", grouped(found.event_time_changed));
+    let watermarks = snapshots.map(|snapshot| snapshot.watermark().to_string());
+    facts = facts.with("watermarks", watermarks.join(" -> "));
+    let features = found.features.iter().map(feature_line).collect();
+    let lines = shown
+        .iter()
+        .flat_map(|key| key.text.iter().map(|line| vec![key.key.clone(), line.clone()]));
+    let text = facts.text()
+        + &titled_table(
+            "features",
+            &["name", "type", "changed", "became null", "was null"],
+            features,
+        )
+        + &titled_table("keys that differ", &["key", "what"], lines.collect());
+    let json = json!({
+        "added": found.added,
+        "removed": found.removed,
+        "changed": found.changed,
+        "unchanged": found.unchanged,
+        "event_time_changed": found.event_time_changed,
+        "watermarks": watermarks,
+        "features": found.features.iter().map(feature_json).collect::<Json>(),
+        "keys": shown.into_iter().map(|key| key.json).collect::<Json>(),
+    });
+    Ok((found, Answer::new(text, json)))
 }
 
 fn feature_line(feature: &FeatureDiff) -> Vec<String> {

@@ -19,6 +19,7 @@ fn every_command_has_help() {
     check("help-materialize", 0, &["materialize", "--help"]);
     check("help-publish", 0, &["publish", "--help"]);
     check("help-prepare", 0, &["prepare", "--help"]);
+    check("help-rebuild", 0, &["rebuild", "--help"]);
     check("help-replay", 0, &["replay", "--help"]);
     check("help-snapshot", 0, &["snapshot", "--help"]);
     check("help-snapshot-build", 0, &["snapshot", "build", "--help"]);

@@ -13,6 +13,7 @@ mod help;
 mod init;
 mod memory;
 mod objects;
+mod rebuild;
 mod resume;
 mod shop;
 mod snapshot_files;
