@@ -5,7 +5,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Ar
 use arrow::compute::{cast, concat_batches, filter, take};
 use arrow::datatypes::{DataType, Int64Type};
 
-use crate::files;
+use unskew_backfill_benches::files;
 
 /// The features of a training set, in the order of the spine, whatever the order of its rows.
 pub struct Features {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 
-use crate::files::properties;
+use unskew_backfill_benches::files::properties;
 
 /// How much there is.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,6 @@
 
 mod agree;
 mod data;
-mod files;
 mod results;
 mod tool;
 
@@ -12,16 +11,17 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use serde_json::json;
+use unskew_backfill_benches::files;
+use unskew_backfill_benches::run::Run;
 use unskew_batch::{BackfillManifest, BackfillOptions, OutputOptions, Project, Resources, backfill, manifest_path};
 
 use crate::agree::Features;
 use crate::data::Size;
 use crate::results::Results;
-use crate::tool::{Run, Tool, cpu_s, peak_mib};
+use crate::tool::Tool;
 
 #[derive(Clone, Parser)]
 struct Arguments {
@@ -191,41 +191,35 @@ fn run_role(arguments: &Arguments, role: Role) -> Result<(), Box<dyn Error>> {
         }
         Role::Unskew => Vec::new(),
     };
-    let (cpu, start) = (cpu_s()?, Instant::now());
-    match role {
-        Role::Floor => files::read_and_write(
-            &files.path("spine.parquet"),
-            &files.path("history.parquet"),
-            &answer,
-            &files.out("floor"),
-            arguments.threads,
-        )
-        .map_err(|error| error.to_string())?,
-        Role::Unskew => {
-            let project = Project::load(&files.path("unskew.toml"))?;
-            let options = BackfillOptions {
-                service: "model".to_owned(),
-                spine: files.path("spine.parquet"),
-                time_column: "t".to_owned(),
-                output: OutputOptions { overwrite: true },
-                resources: Resources {
-                    memory_bytes: arguments.memory_mib << 20,
-                    threads: arguments.threads,
-                    ..Resources::default()
-                },
-                ..BackfillOptions::default()
-            };
-            backfill(&project, &BTreeMap::new(), &options, &files.out("unskew"), |_| ())?;
+    Run::print(env!("CARGO_PKG_VERSION"), || {
+        match role {
+            Role::Floor => files::read_and_write(
+                &files.path("spine.parquet"),
+                &files.path("history.parquet"),
+                &answer,
+                &files.out("floor"),
+                arguments.threads,
+            )
+            .map_err(|error| error.to_string())?,
+            Role::Unskew => {
+                let project = Project::load(&files.path("unskew.toml"))?;
+                let options = BackfillOptions {
+                    service: "model".to_owned(),
+                    spine: files.path("spine.parquet"),
+                    time_column: "t".to_owned(),
+                    output: OutputOptions { overwrite: true },
+                    resources: Resources {
+                        memory_bytes: arguments.memory_mib << 20,
+                        threads: arguments.threads,
+                        ..Resources::default()
+                    },
+                    ..BackfillOptions::default()
+                };
+                backfill(&project, &BTreeMap::new(), &options, &files.out("unskew"), |_| ())?;
+            }
         }
-    }
-    let run = Run {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        wall_s: start.elapsed().as_secs_f64(),
-        cpu_s: cpu_s()? - cpu,
-        peak_mib: peak_mib()?,
-    };
-    println!("{}", serde_json::to_string(&run)?);
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Runs the case that is asked for, and those of the tools that are compared on fewer rows.

@@ -3,9 +3,10 @@ use std::error::Error;
 use std::fs;
 
 use serde_json::json;
+use unskew_backfill_benches::run::{Run, machine, median};
 
 use crate::data::Size;
-use crate::tool::{Run, Tool};
+use crate::tool::Tool;
 use crate::{Arguments, Files};
 
 /// What the tools took.
@@ -81,15 +82,11 @@ impl Results {
                 }
                 continue;
             };
-            let median = |figure: fn(&Run) -> f64| middle(runs.iter().map(figure).collect());
-            let (wall_s, cpu_s, peak_mib) = (
-                median(|run| run.wall_s),
-                median(|run| run.cpu_s),
-                median(|run| run.peak_mib),
-            );
+            let of = |figure: fn(&Run) -> f64| median(runs.iter().map(figure));
+            let (wall_s, cpu_s, peak_mib) = (of(|run| run.wall_s), of(|run| run.cpu_s), of(|run| run.peak_mib));
             // Of each round, as what slows one down slows its neighbours down.
             let pairs = runs.iter().zip(&self.runs[base]);
-            let ratio = middle(pairs.map(|(run, base)| run.wall_s / base.wall_s).collect());
+            let ratio = median(pairs.map(|(run, base)| run.wall_s / base.wall_s));
             let out = bytes(&format!("{}.parquet", tool.name));
             let name = format!("{} {}", tool.name, runs[0].version);
             match arguments.json {
@@ -111,19 +108,4 @@ impl Results {
         }
         Ok(())
     }
-}
-
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// The processor.
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let names = cpus
-        .lines()
-        .filter_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
-    let names: Vec<&str> = names.map(str::trim).collect();
-    format!("{} x {}", names.len(), names.first().unwrap_or(&"an unknown processor"))
 }

@@ -1,26 +1,16 @@
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use unskew_backfill_benches::run::Run;
 
 use crate::data::Size;
 use crate::{Arguments, Files};
 
 /// How long a tool may take.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
-
-/// What one run took.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Run {
-    pub version: String,
-    pub wall_s: f64,
-    pub cpu_s: f64,
-    pub peak_mib: f64,
-}
 
 /// What is compared.
 #[derive(Clone)]
@@ -105,26 +95,4 @@ fn finish(mut child: Child) -> Result<Result<String, String>, Box<dyn Error>> {
         true => Ok(last(&output.stdout)),
         false => Err(format!("{}: {}", output.status, last(&output.stderr))),
     })
-}
-
-/// The processor time of this process so far.
-pub fn cpu_s() -> Result<f64, Box<dyn Error>> {
-    const TICKS_PER_S: f64 = 100.0;
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // Behind the name, which may have spaces: fields 14 and 15 of proc(5) are utime and stime.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks =
-        |field: usize| -> Result<f64, Box<dyn Error>> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
-    Ok((ticks(14)? + ticks(15)?) / TICKS_PER_S)
-}
-
-/// The most memory that this process has had.
-pub fn peak_mib() -> Result<f64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .ok_or("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
 }

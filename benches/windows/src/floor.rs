@@ -10,7 +10,7 @@ use std::thread;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 
-use crate::files::read;
+use unskew_backfill_benches::files::read;
 
 /// An event by its user, time and amount.
 type Event = (i64, i64, f64);

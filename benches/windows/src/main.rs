@@ -8,10 +8,6 @@
 mod agree;
 mod data;
 mod figures;
-// Those of the other bench that goes from file to file.
-#[path = "../../backfill/src/files.rs"]
-#[expect(dead_code, reason = "only reading is wanted")]
-mod files;
 mod floor;
 mod serving;
 
@@ -23,12 +19,13 @@ use std::process::Command;
 
 use clap::{Parser, ValueEnum};
 use unskew::{Module, Runtime, Store};
+use unskew_backfill_benches::run::{Run, machine};
 use unskew_batch::{BackfillOptions, OutputOptions, Project, Resources, backfill};
 use unskew_registry::{BuildOptions, build_component, load_modules};
 
 use crate::agree::Features;
 use crate::data::Size;
-use crate::figures::{Figures, Run, machine, run};
+use crate::figures::{Figures, run};
 
 #[derive(Parser)]
 struct Arguments {

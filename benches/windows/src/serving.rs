@@ -11,8 +11,8 @@ use unskew_batch::publish;
 use unskew_snapshot_benches::{Figure, Figures, Measure, Random, Report, Table, ns_each};
 use unskew_tests::patient;
 
-use crate::files::read;
 use crate::{Arguments, Case, Files, feature_names};
+use unskew_backfill_benches::files::read;
 
 const CANDIDATES: usize = 100;
 /// The windows of `hopped-spend`: length and hop.

@@ -1,0 +1,4 @@
+//! What benches from file to file share: reading and writing Parquet as fast as can be, and what a run took.
+
+pub mod files;
+pub mod run;
