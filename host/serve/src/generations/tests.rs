@@ -103,7 +103,7 @@ fn knows(generation: &Generation, time: i64) -> bool {
     let key = EntityKey::new(&[KeyPart::I64(time)]).unwrap();
     let served = &generation.snapshots["fresh"];
     let is_in_snapshot = served.layers.get(key.as_ref()).is_some();
-    let entry = served.fresh.as_ref().unwrap().get(key.as_ref());
+    let entry = served.fresh.as_ref().unwrap().get(key.as_ref().into());
     assert!(!(is_in_snapshot && entry.is_some()), "event {time} is there twice");
     is_in_snapshot || entry.is_some_and(|entry| entry.events == 1)
 }
