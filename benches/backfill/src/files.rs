@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 /// The rows of a row group, of inputs and outputs.
 pub const GROUP_ROWS: usize = 1 << 17;
 
+/// An error of any thread.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Of inputs.
