@@ -460,6 +460,12 @@ inputs = { x = 1.0 }
 name = "model"
 candidate = [{ name = "key", type = "i64" }]
 features = ["sums:x"]
+
+[[service]]
+name = "with-fallback"
+candidate = [{ name = "key", type = "i64" }]
+features = ["sums:x"]
+fallbacks = { "sums:x" = -1.0 }
 "#;
 
 /// An event that the module fails on is refused, and costs no other anything; one that a newer module fails on, after it was taken,
@@ -490,29 +496,48 @@ fn an_event_that_a_module_fails_on_is_alone_in_that() {
     assert!(pushed.failure.is_some_and(|failure| failure.contains("trapped")));
 
     let mut session = host.session();
-    let mut statuses = |host: &Host| {
+    let mut answers = |host: &Host, service: &str| {
         let mut request = host
-            .service("model")
+            .service(service)
             .expect("it is published")
             .request(EventTime(START + 2));
         for key in [1, 2, 3, 9] {
             request.push_candidate(&[Value::I64(key)]).expect("a field");
         }
         let served = session.evaluate(&request).expect("it is served");
-        [0, 1, 2, 3].map(|row| served.status(row, 0))
+        [0, 1, 2, 3].map(|row| {
+            (
+                served.status(row, 0),
+                served.value(row, 0) == Value::F64(-1.0),
+                served.value(row, 0).is_null(),
+            )
+        })
     };
+    let statuses = |answers: [(Status, bool, bool); 4]| answers.map(|(status, ..)| status);
     let before = [Status::Present, Status::NotFound, Status::Present, Status::Present];
-    assert_eq!(statuses(&host), before);
+    assert_eq!(statuses(answers(&host, "model")), before);
     let (generation, _) = publish(2.0);
     assert_eq!(host.refresh().expect("it is good"), Refresh::Activated(generation));
+    // Without a value: what the module gives without a state is not of this entity.
+    let model = answers(&host, "model");
     assert_eq!(
-        statuses(&host),
+        statuses(model),
         [Status::Present, Status::NotFound, Status::Failed, Status::Present]
+    );
+    assert_eq!(model.map(|(.., is_missing)| is_missing), [false, false, true, false]);
+    let model = answers(&host, "with-fallback");
+    assert_eq!(
+        statuses(model),
+        [Status::Present, Status::NotFound, Status::Defaulted, Status::Present]
+    );
+    assert_eq!(
+        model.map(|(_, is_fallback, _)| is_fallback),
+        [false, false, true, false]
     );
     let metrics = &host.metrics().fresh[0];
     assert_eq!((metrics.failed_entities, metrics.events), (1, 2), "{metrics:?}");
     host.rollback().expect("the one before is in memory");
-    assert_eq!(statuses(&host), before);
+    assert_eq!(statuses(answers(&host, "model")), before);
 }
 
 /// An event that is pushed twice is counted twice, and the comparison finds it.

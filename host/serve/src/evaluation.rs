@@ -138,7 +138,10 @@ impl Evaluation {
         for (index, (step, instance)) in plan.transforms.iter().zip(&mut instances.transforms).enumerate() {
             // A slot that is always present may be the input of a transform that takes no missing value.
             let is_missing = |slot: &usize| self.fates[*slot].is_some_and(|fate| !fate.is_present());
-            let is_starved = |slot: &usize| is_missing(slot) && !plan.slots[*slot].nullable;
+            let is_starved = |slot: &usize| {
+                let has_missing = || self.columns[*slot].null_count() > 0;
+                !plan.slots[*slot].nullable && (is_missing(slot) || has_missing())
+            };
             if step.inputs.iter().any(is_starved) {
                 self.fall_back(plan, step.outputs.clone());
             } else if let Err(error) = self.run_transform(step, instance) {
@@ -163,6 +166,32 @@ impl Evaluation {
     /// Leaves the outputs of an aggregate missing, whose states are too old.
     pub(crate) fn leave_stale(&mut self, outputs: Range<usize>) {
         outputs.for_each(|slot| self.fill_scalar(slot, Value::Null, Status::Stale));
+    }
+
+    /// Takes back what an aggregate gave for entities whose fresh events could not be counted in, as though they had none: they have
+    /// the fallbacks of the plan instead, or nothing.
+    #[cold]
+    pub(crate) fn leave_failed(&mut self, plan: &Plan, view: usize, outputs: Range<usize>) {
+        let statuses = &self.statuses[view];
+        for slot in outputs {
+            let given = &self.columns[slot];
+            let fallback = plan.slots[slot].fallback.as_ref().map(|fallback| fallback.value(0));
+            let mut column = Column::new(given.column_type());
+            for row in 0..given.rows() {
+                let value = match statuses.get(row).or(statuses.first()) {
+                    Some(Status::Failed) => fallback.unwrap_or(Value::Null),
+                    _ => given.value(row),
+                };
+                // A fallback is of its slot's type.
+                if column.push(value).is_err() {
+                    column.push_null();
+                }
+            }
+            if given.is_scalar() {
+                column.make_scalar();
+            }
+            self.columns[slot] = column;
+        }
     }
 
     fn fall_back(&mut self, plan: &Plan, outputs: Range<usize>) {
@@ -220,6 +249,8 @@ impl Evaluation {
         };
         match found {
             Status::Present if !is_present => Status::Null,
+            // What is there is the fallback.
+            Status::Failed if is_present => Status::Defaulted,
             found => found,
         }
     }

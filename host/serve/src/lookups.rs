@@ -37,6 +37,8 @@ struct ViewLookup {
     passed: Vec<usize>,
     /// Of how many of them the aggregate has to be given events besides the state.
     late: usize,
+    /// How many of them have fresh events that could not be counted in.
+    failed: usize,
     /// Whether none of them counts, for the snapshot is too old.
     is_stale: bool,
 }
@@ -116,6 +118,11 @@ impl Lookups {
         let lookup = &self.views[view];
         let row = if lookup.is_scalar { 0 } else { row };
         lookup.row(row, layers)
+    }
+
+    /// Whether some entity of a view has fresh events that could not be counted in.
+    pub fn has_failed(&self, view: usize) -> bool {
+        self.views[view].failed > 0
     }
 
     /// Whether the aggregate of a view is to be given the events that [`append_late`](Self::append_late) appends.
@@ -216,7 +223,7 @@ impl ViewLookup {
         self.found.clear();
         self.found.resize(rows, None);
         self.fresh.clear();
-        self.late = 0;
+        (self.late, self.failed) = (0, 0);
     }
 
     /// Asks for what the first keys need first.
@@ -310,6 +317,7 @@ impl ViewLookup {
                 (_, Some(_)) => Status::Present,
             };
             statuses.push(status);
+            self.failed += usize::from(status == Status::Failed);
             if status != Status::Present {
                 self.found[index] = None;
                 if let Some(fresh) = self.fresh.get_mut(index) {

@@ -314,9 +314,13 @@ impl Prepared {
                 timing.skip();
                 let read = states.read(plan, index, view, lookups, evaluation, instance);
                 counters.time_view(index, &mut timing);
-                if let Err(error) = read {
-                    let error = EvaluateError::call(&plan.views[index].view, instance, error);
-                    evaluation.fail(plan, outputs.clone(), error);
+                match read {
+                    Ok(()) if lookups.has_failed(index) => evaluation.leave_failed(plan, index, outputs.clone()),
+                    Ok(()) => {}
+                    Err(error) => {
+                        let error = EvaluateError::call(&plan.views[index].view, instance, error);
+                        evaluation.fail(plan, outputs.clone(), error);
+                    }
                 }
             }
         }

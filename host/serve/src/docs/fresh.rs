@@ -50,7 +50,7 @@
 //!
 //! Where a new generation's module asks for a column that events in memory do not have, or fails on one of them, the values of those
 //! entities are missing with [`Status::Failed`](crate::Status::Failed), until a snapshot has the events: no value is made of
-//! half of them. A service's fallbacks are for calls that fail, and are not given to such an entity.
+//! half of them. Where the service declares fallbacks, such an entity has those, with [`Status::Defaulted`](crate::Status::Defaulted).
 //!
 //! # Sessions that pause
 //! A session holds a generation from the begin of a call until its [`Features`](crate::Features) are let go, and none between calls:
