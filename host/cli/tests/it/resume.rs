@@ -309,8 +309,10 @@ fn a_backfill_that_is_interrupted_says_how_to_go_on() {
     let folder = folder();
     let folder = folder.path();
     let unfinished = folder.join("out.parquet.unfinished/job.json");
-    let child = start(backfill(folder, "out.parquet", &["--progress", "json"]));
+    let mut child = start(backfill(folder, "out.parquet", &["--progress", "json"]));
     while !unfinished.exists() {
+        let ended = child.try_wait().expect("it can be asked");
+        assert!(ended.is_none(), "it ended before it could be interrupted: {ended:?}");
         thread::sleep(Duration::from_millis(1));
     }
     let stop = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
