@@ -21,6 +21,7 @@ use crate::array::{canonical_type, value_at};
 use crate::asof::NO_ROW;
 use crate::backfill::{BackfillError, Phase};
 use crate::manifest::ViewCounts;
+use crate::reader::Morsel;
 use crate::workers::for_each;
 
 /// What a row takes while it is found, beside its key and its times.
@@ -190,36 +191,22 @@ impl Finding<'_> {
         if engine.budget.partition_bytes < rows.len() as u64 * history.row_bytes() {
             return Ok(None);
         }
-        let rows_at = |morsel: &crate::reader::Morsel| {
+        let rows_at = |morsel: &Morsel| {
             let (first, end) = (morsel.first_row as i64, morsel.first_row as i64 + morsel.rows as i64);
             &rows[rows.partition_point(|row| *row < first)..rows.partition_point(|row| *row < end)]
         };
         let mut morsels = history.scan.morsels(piece_rows(engine, history.row_bytes()), u64::MAX);
         morsels.retain(|morsel| !rows_at(morsel).is_empty());
         let all: Vec<usize> = (0..history.types.len()).collect();
-        let pieces: Vec<OnceLock<Vec<ArrayRef>>> = morsels.iter().map(|_| OnceLock::new()).collect();
-        for_each(
-            engine.budget.threads,
-            morsels.len(),
-            || Ok(()),
-            |(), task| {
-                engine.proceed()?;
-                let morsel = &morsels[task];
-                let read = history.scan.read(morsel, &all, false)?;
-                let in_piece = rows_at(morsel).iter().map(|row| (row - morsel.first_row as i64) as u32);
-                let in_piece = UInt32Array::from_iter_values(in_piece);
-                let taken = read.columns.iter().map(|column| take(column, &in_piece, None));
-                let taken: Result<Vec<ArrayRef>, _> = taken.collect();
-                let taken = taken.map_err(too_large)?;
-                pieces[task].get_or_init(|| taken);
-                Ok::<(), BackfillError>(())
-            },
-        )?;
+        let pieces = read_pieces(engine, &morsels, |morsel| {
+            let read = history.scan.read(morsel, &all, false)?;
+            let in_piece = rows_at(morsel).iter().map(|row| (row - morsel.first_row as i64) as u32);
+            let in_piece = UInt32Array::from_iter_values(in_piece);
+            let taken = read.columns.iter().map(|column| take(column, &in_piece, None));
+            taken.collect::<Result<_, _>>().map(Some).map_err(too_large)
+        })?;
         let column = |index: usize| {
-            let arrays: Vec<ArrayRef> = pieces
-                .iter()
-                .filter_map(|piece| Some(piece.get()?.get(index)?.clone()))
-                .collect();
+            let arrays: Vec<ArrayRef> = pieces.iter().filter_map(|piece| piece.get(index).cloned()).collect();
             concat_arrays(&arrays)
         };
         let columns = all.into_iter().map(column).collect::<Result<_, _>>()?;
@@ -231,23 +218,14 @@ impl Finding<'_> {
         let (engine, history) = (self.engine, self.history);
         let (rows, set) = self.found.finish(history.scan.row_count());
         let morsels = history.scan.morsels(MAX_PIECE_ROWS, u64::MAX);
-        let pieces: Vec<OnceLock<Vec<ArrayRef>>> = morsels.iter().map(|_| OnceLock::new()).collect();
-        for_each(
-            engine.budget.threads,
-            morsels.len(),
-            || Ok(()),
-            |(), task| {
-                engine.proceed()?;
-                let morsel = &morsels[task];
-                if let Some(piece) = fetch_piece(engine, history, &set, morsel)? {
-                    engine.budget.held.take(piece.iter().map(array_bytes).sum());
-                    pieces[task].get_or_init(|| piece);
-                }
-                engine.advance(morsel.rows as u64, 0);
-                Ok::<(), BackfillError>(())
-            },
-        )?;
-        let pieces = pieces.into_iter().filter_map(OnceLock::into_inner).collect();
+        let pieces = read_pieces(engine, &morsels, |morsel| {
+            let piece = fetch_piece(engine, history, &set, morsel)?;
+            if let Some(piece) = &piece {
+                engine.budget.held.take(piece.iter().map(array_bytes).sum());
+            }
+            engine.advance(morsel.rows as u64, 0);
+            Ok(piece)
+        })?;
         let kept = history.kept.iter().map(|column| canonical_type(history.types[*column]));
         let (mut counts, ties) = self
             .counts
@@ -271,12 +249,34 @@ impl Finding<'_> {
     }
 }
 
+/// What `read` gives of each morsel, in their order, without those of which it gives nothing. Read by all threads.
+fn read_pieces(
+    engine: &Engine<'_>,
+    morsels: &[Morsel],
+    read: impl Fn(&Morsel) -> Result<Option<Vec<ArrayRef>>, BackfillError> + Sync,
+) -> Result<Vec<Vec<ArrayRef>>, BackfillError> {
+    let pieces: Vec<OnceLock<Vec<ArrayRef>>> = morsels.iter().map(|_| OnceLock::new()).collect();
+    for_each(
+        engine.budget.threads,
+        morsels.len(),
+        || Ok(()),
+        |(), task| {
+            engine.proceed()?;
+            if let Some(piece) = read(&morsels[task])? {
+                pieces[task].get_or_init(|| piece);
+            }
+            Ok::<(), BackfillError>(())
+        },
+    )?;
+    Ok(pieces.into_iter().filter_map(OnceLock::into_inner).collect())
+}
+
 /// The kept values of those rows of a morsel that were found, if any were: as many columns at a time as have room.
 fn fetch_piece(
     engine: &Engine<'_>,
     history: &History,
     set: &RowSet,
-    morsel: &crate::reader::Morsel,
+    morsel: &Morsel,
 ) -> Result<Option<Vec<ArrayRef>>, BackfillError> {
     let first = morsel.first_row as usize;
     let mask: BooleanArray = set.mask(&(first..first + morsel.rows));
