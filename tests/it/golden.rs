@@ -306,7 +306,7 @@ fn a_module_is_held_to_what_its_author_says() {
         let (_directory, store) = store();
         let component = embed_vectors(unskew_tests::component(transform), text).expect("they can be read");
         let module = &unskew_tests::load(&store, std::slice::from_ref(&component))[transform];
-        let calls = vector_calls(&component, module, LIMITS).map_err(|error| error.to_string());
+        let calls = vector_calls(&component, module).map_err(|error| error.to_string());
         let published = module_entries(&store, &[(transform.to_owned(), module.clone())].into());
         assert_eq!(calls.is_err(), published.is_err(), "{published:?}");
         calls

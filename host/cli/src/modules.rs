@@ -2,11 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use unskew::catalog::{Binding, Catalog, Service, View};
-use unskew::{ActivateError, CallLimits, GoldenFunction, Manifest, Module, Runtime, Store, StoreError};
+use unskew::{ActivateError, GoldenFunction, Manifest, Module, Runtime, Store, StoreError};
 use unskew_registry::{
     MAX_COMPONENT_BYTES, VECTORS_FILE, World, check_component, compile_into, load_modules, vector_calls,
 };
@@ -29,11 +28,7 @@ pub fn load_alone(component: &[u8]) -> Result<(Module, usize), Failure> {
         .into_values()
         .next()
         .ok_or_else(|| Failure::new("it gave no module"))?;
-    let limits = CallLimits {
-        deadline: CHECK_DEADLINE,
-        ..CallLimits::SERVING
-    };
-    let calls = vector_calls(component, &module, limits)?;
+    let calls = vector_calls(component, &module)?;
     let vectors = calls
         .iter()
         .filter(|call| !matches!(call.function, GoldenFunction::Fold | GoldenFunction::Read));
@@ -48,9 +43,6 @@ pub fn golden_vectors(count: usize) -> String {
         count => format!("{count} vectors hold"),
     }
 }
-
-/// A call of a golden vector on a machine that may be busy.
-const CHECK_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Which modules.
 #[derive(Args, Debug)]

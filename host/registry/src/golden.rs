@@ -12,7 +12,7 @@ use crate::publish::{PublishError, is_published};
 use crate::vectors::vector_calls;
 
 /// As hosts have them, less their deadline: a publisher's machine may be slow.
-const LIMITS: CallLimits = CallLimits {
+pub(crate) const LIMITS: CallLimits = CallLimits {
     deadline: Duration::from_secs(20),
     ..CallLimits::SERVING
 };
@@ -71,7 +71,7 @@ fn publish_golden(store: &Store, module: &Module) -> Result<Digest, PublishError
     let mut golden = make_golden(module)?;
     let path = store.module_path(&module.digest());
     let component = fs::read(&path).map_err(|source| PublishError::Read { path, source })?;
-    golden.calls.extend(vector_calls(&component, module, LIMITS)?);
+    golden.calls.extend(vector_calls(&component, module)?);
     golden.verify(module, LIMITS)?;
     put_golden(store, &golden.encode()?)
 }

@@ -29,33 +29,15 @@ use wasmparser::{
     Validator, ValidatorResources, WasmFeatures,
 };
 
-use crate::section::{HEADER_BYTES, Section, push_section, push_u32};
+use crate::section::{push_u32, with_bodies};
 
 /// The module with canonical NaNs. `features` are those that it may use, without relaxed vectors.
 ///
 /// # Errors
 /// The module is not valid.
 pub(crate) fn canonicalise(module: &[u8], features: WasmFeatures) -> Result<Vec<u8>, String> {
-    let bodies = bodies(module, features)?;
-    let mut rewritten = module[..HEADER_BYTES].to_vec();
-    for section in Section::all(module) {
-        let section = section?;
-        if section.id != CODE_SECTION {
-            rewritten.extend_from_slice(section.whole);
-            continue;
-        }
-        let mut code = Vec::with_capacity(section.content.len());
-        push_u32(&mut code, bodies.len());
-        for body in &bodies {
-            push_u32(&mut code, body.len());
-            code.extend_from_slice(body);
-        }
-        push_section(&mut rewritten, CODE_SECTION, &code);
-    }
-    Ok(rewritten)
+    with_bodies(module, &bodies(module, features)?)
 }
-
-const CODE_SECTION: u8 = 10;
 
 /// The bodies of all functions, rewritten.
 fn bodies(module: &[u8], features: WasmFeatures) -> Result<Vec<Vec<u8>>, String> {

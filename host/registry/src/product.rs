@@ -8,7 +8,7 @@
 
 use wasmparser::{BinaryReaderError, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef, ValType};
 
-use crate::section::{HEADER_BYTES, Section, push_section, push_u32};
+use crate::section::with_bodies;
 
 /// The SDK's export: of two numbers, both halves of their product, one over the other.
 const MULTIPLY_FOLD: &str = "unskew_multiply_fold";
@@ -16,27 +16,13 @@ const MULTIPLY_FOLD: &str = "unskew_multiply_fold";
 /// `i64.mul_wide_u` and `i64.xor`.
 const INSTRUCTIONS: [u8; 3] = [0xfc, 0x16, 0x85];
 
-const CODE_SECTION: u8 = 10;
-
 /// The module with the instructions in the place of every call of the function, where it has one.
 pub(crate) fn with_wide_products(module: &[u8]) -> Result<Vec<u8>, String> {
     let text = |error: BinaryReaderError| error.to_string();
     let Some(function) = function_index(module).map_err(text)? else {
         return Ok(module.to_vec());
     };
-    let mut rewritten = module.get(..HEADER_BYTES).unwrap_or_default().to_vec();
-    for section in Section::all(module) {
-        let section = section?;
-        match section.id == CODE_SECTION {
-            true => push_section(
-                &mut rewritten,
-                CODE_SECTION,
-                &code_without_calls(module, function).map_err(text)?,
-            ),
-            false => rewritten.extend_from_slice(section.whole),
-        }
-    }
-    Ok(rewritten)
+    with_bodies(module, &bodies(module, function).map_err(text)?)
 }
 
 /// The function's index, if the module exports it with its type.
@@ -83,8 +69,8 @@ fn function_index(module: &[u8]) -> Result<Option<u32>, BinaryReaderError> {
     }))
 }
 
-/// The contents of the code section. The arguments of a call are where the instructions take theirs from.
-fn code_without_calls(module: &[u8], function: u32) -> Result<Vec<u8>, BinaryReaderError> {
+/// The bodies of all functions without the calls, whose arguments are where the instructions take theirs from.
+fn bodies(module: &[u8], function: u32) -> Result<Vec<Vec<u8>>, BinaryReaderError> {
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
         let Payload::CodeSectionEntry(body) = payload? else {
@@ -104,13 +90,7 @@ fn code_without_calls(module: &[u8], function: u32) -> Result<Vec<u8>, BinaryRea
         bytes.extend_from_slice(&module[kept..end]);
         bodies.push(bytes);
     }
-    let mut code = Vec::new();
-    push_u32(&mut code, bodies.len());
-    for body in bodies {
-        push_u32(&mut code, body.len());
-        code.extend_from_slice(&body);
-    }
-    Ok(code)
+    Ok(bodies)
 }
 
 #[cfg(test)]

@@ -37,6 +37,30 @@ impl<'a> Section<'a> {
     }
 }
 
+/// The module with these bodies for its functions'.
+///
+/// # Errors
+/// A section is cut short.
+pub(crate) fn with_bodies(module: &[u8], bodies: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+    const CODE_SECTION: u8 = 10;
+    let mut rewritten = module.get(..HEADER_BYTES).unwrap_or_default().to_vec();
+    for section in Section::all(module) {
+        let section = section?;
+        if section.id != CODE_SECTION {
+            rewritten.extend_from_slice(section.whole);
+            continue;
+        }
+        let mut code = Vec::with_capacity(section.content.len());
+        push_u32(&mut code, bodies.len());
+        for body in bodies {
+            push_u32(&mut code, body.len());
+            code.extend_from_slice(body);
+        }
+        push_section(&mut rewritten, CODE_SECTION, &code);
+    }
+    Ok(rewritten)
+}
+
 /// Magic and version.
 pub(crate) const HEADER_BYTES: usize = 8;
 

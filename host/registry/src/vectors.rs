@@ -6,11 +6,9 @@
 
 use serde::Deserialize;
 use toml::Value as Toml;
-use unskew::{
-    CallLimits, Column, ColumnDescriptor, Descriptor, EventTime, GoldenCall, GoldenFunction, Kind, Module, Value,
-};
-use wasmparser::{Parser, Payload};
+use unskew::{Column, ColumnDescriptor, Descriptor, EventTime, GoldenCall, GoldenFunction, Kind, Module, Value};
 
+use crate::golden::LIMITS;
 use crate::section::{HEADER_BYTES, Section, push_section, push_u32};
 
 /// The file's name, in the folder of the crate.
@@ -69,34 +67,39 @@ pub fn embed_vectors(component: &[u8], text: &str) -> Result<Vec<u8>, VectorErro
         return Err(VectorError::TooLarge { bytes: text.len() });
     }
     File::read(text)?;
-    let mut name = Vec::new();
-    push_u32(&mut name, SECTION.len());
-    name.extend_from_slice(SECTION.as_bytes());
     let mut embedded = component.get(..HEADER_BYTES).unwrap_or_default().to_vec();
     for section in Section::all(component) {
         let section = section.map_err(VectorError::Component)?;
-        if section.id != CUSTOM_SECTION || !section.content.starts_with(&name) {
+        if vectors_in(&section).is_none() {
             embedded.extend_from_slice(section.whole);
         }
     }
-    push_section(&mut embedded, CUSTOM_SECTION, &[&name, text.as_bytes()].concat());
+    push_section(
+        &mut embedded,
+        CUSTOM_SECTION,
+        &[&section_name(), text.as_bytes()].concat(),
+    );
     Ok(embedded)
 }
 
 /// The golden vectors in a component, as its author wrote them; none if it has none.
 pub fn embedded_vectors(component: &[u8]) -> Option<&str> {
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(component) {
-        match payload.ok()? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 0 && section.name() == SECTION => {
-                return std::str::from_utf8(section.data()).ok();
-            }
-            _ => {}
-        }
-    }
-    None
+    let mut sections = Section::all(component).map_while(Result::ok);
+    std::str::from_utf8(sections.find_map(|section| vectors_in(&section))?).ok()
+}
+
+/// What a section has, if it is that of the vectors.
+fn vectors_in<'a>(section: &Section<'a>) -> Option<&'a [u8]> {
+    let custom = Some(section.content).filter(|_| section.id == CUSTOM_SECTION);
+    custom?.strip_prefix(&section_name()[..])
+}
+
+/// The section's name, as a custom section begins.
+fn section_name() -> Vec<u8> {
+    let mut name = Vec::new();
+    push_u32(&mut name, SECTION.len());
+    name.extend_from_slice(SECTION.as_bytes());
+    name
 }
 
 /// The golden calls that a component's author asks for, which its module, as it is loaded here, answers as they say.
@@ -104,7 +107,7 @@ pub fn embedded_vectors(component: &[u8]) -> Option<&str> {
 /// # Errors
 /// The file is not of this module's types, or the module gives something else: the error names the vector and the column, and
 /// says what the module gives.
-pub fn vector_calls(component: &[u8], module: &Module, limits: CallLimits) -> Result<Vec<GoldenCall>, VectorError> {
+pub fn vector_calls(component: &[u8], module: &Module) -> Result<Vec<GoldenCall>, VectorError> {
     let Some(text) = embedded_vectors(component) else {
         return Ok(Vec::new());
     };
@@ -115,16 +118,16 @@ pub fn vector_calls(component: &[u8], module: &Module, limits: CallLimits) -> Re
             what => format!("vector {} ({what})", index + 1),
         };
         let of_vector = |reason: String| VectorError::Vector { place: place(), reason };
-        calls.extend(vector.calls(module, limits).map_err(of_vector)?);
+        calls.extend(vector.calls(module).map_err(of_vector)?);
     }
     Ok(calls)
 }
 
 impl Vector {
-    fn calls(&self, module: &Module, limits: CallLimits) -> Result<Vec<GoldenCall>, String> {
+    fn calls(&self, module: &Module) -> Result<Vec<GoldenCall>, String> {
         let descriptor = module.descriptor();
         let call = |function, frames: Vec<Vec<Column>>| {
-            let mut instance = module.instantiate(limits).map_err(|error| error.to_string())?;
+            let mut instance = module.instantiate(LIMITS).map_err(|error| error.to_string())?;
             let call = GoldenCall::record(&mut instance, descriptor, function, 1, frames);
             match &call.outcome {
                 Ok(outputs) if matches!(function, GoldenFunction::Fold) => Ok((call.clone(), outputs.clone())),
