@@ -3,12 +3,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use unskew_batch::{BackfillError, Previous, materialize, materialize_delta, materialize_since, url_of};
-use unskew_snapshot::{EventTime, WriteError};
+use unskew_snapshot::EventTime;
 
 use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::modules::{ModuleArgs, modules_of_view};
-use crate::output::{answer_written, check_directory};
+use crate::output::{answer_written, check_new_snapshot};
 use crate::project::{ProjectArgs, check_defined};
 use crate::snapshot::layers::open_layers;
 use crate::value::parse_time;
@@ -65,10 +65,7 @@ impl Materialize {
                 Failure::new("a snapshot is written as a file, not to a URL").help("give a path, then publish it")
             );
         }
-        check_directory(&self.out)?;
-        if self.out.symlink_metadata().is_ok() {
-            return Err(WriteError::AlreadyExists { path: self.out }.into());
-        }
+        check_new_snapshot(&self.out)?;
         let needed: BTreeSet<&str> = views
             .iter()
             .filter(|view| view.name == self.view)

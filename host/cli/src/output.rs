@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use unskew_batch::url_of;
-use unskew_snapshot::{EventTime, Written};
+use unskew_snapshot::{EventTime, WriteError, Written};
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
@@ -31,6 +31,15 @@ pub fn check_directory(path: &Path) -> Result<(), Failure> {
         }
     })
     .context(|| format!("cannot write {}", path.display()))
+}
+
+/// Checks before long work that a snapshot can be put at `path`: its directory is there, and it is not.
+pub fn check_new_snapshot(path: &Path) -> Result<(), Failure> {
+    check_directory(path)?;
+    match path.symlink_metadata() {
+        Ok(_) => Err(WriteError::AlreadyExists { path: path.to_owned() }.into()),
+        Err(_) => Ok(()),
+    }
 }
 
 /// What a command says of a snapshot that it wrote.

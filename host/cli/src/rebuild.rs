@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use unskew_batch::materialize;
-use unskew_snapshot::WriteError;
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
 use crate::modules::{ModuleArgs, modules_of_view};
-use crate::output::check_directory;
+use crate::output::check_new_snapshot;
 use crate::project::{ProjectArgs, check_defined};
 use crate::snapshot::diff::compare;
-use crate::snapshot::layers::open_layers;
+use crate::snapshot::layers::{open_layers, open_whole};
 use crate::watch::Watch;
 
 /// Make a snapshot again from its events, and compare.
@@ -60,10 +59,7 @@ impl Rebuild {
         let path = match &self.out {
             None => scratch.path().join("rebuilt.snapshot"),
             Some(out) => {
-                check_directory(out)?;
-                if out.symlink_metadata().is_ok() {
-                    return Err(WriteError::AlreadyExists { path: out.clone() }.into());
-                }
+                check_new_snapshot(out)?;
                 out.clone()
             }
         };
@@ -76,7 +72,7 @@ impl Rebuild {
         let made = materialize(&project, &modules, &name, watermark, &path);
         drop(watch);
         let rows = made?.written.row_count;
-        let after = open_layers(&path, &[])?;
+        let after = open_whole(&path)?;
 
         let facts = Facts::default()
             .with("view", &name)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use unskew_frame::ColumnType;
 use unskew_snapshot::{FeatureDiff, KeyDiff, Layers, Row, SnapshotDiff, SnapshotSchema, diff};
 
-use super::layers::{layers_on, open_layers};
+use super::layers::{open_layers, open_whole, whole};
 use super::open;
 use crate::answer::{Answer, Facts, grouped, titled_table};
 use crate::failure::Failure;
@@ -38,12 +38,12 @@ struct Shown {
 
 impl Diff {
     pub fn run(self) -> Result<Answer, Failure> {
-        let before = open_layers(&self.before, &[])?;
+        let before = open_whole(&self.before)?;
         let after = match &self.after[..] {
             [after] => {
                 let snapshot = open(after)?;
                 match snapshot.meta().delta {
-                    None => layers_on(after, snapshot, &[])?,
+                    None => whole(after, snapshot)?,
                     Some(_) => open_layers(&self.before, &self.after)?,
                 }
             }

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew::Digest;
 use unskew_snapshot::{
-    DEFAULT_MEMORY_BUDGET_BYTES, Layer, LayerFlaw, Layers, Snapshot, SnapshotMeta, WriteProgress, WriteStage,
+    DEFAULT_MEMORY_BUDGET_BYTES, Layer, LayerError, LayerFlaw, Layers, Snapshot, SnapshotMeta, WriteProgress,
+    WriteStage,
 };
 
 use super::open;
@@ -95,6 +96,16 @@ pub fn open_layers(base: &Path, deltas: &[PathBuf]) -> Result<Layers, Failure> {
     layers_on(base, snapshot, deltas)
 }
 
+/// A snapshot that nothing is to follow: its file is not read once more for its digest.
+pub fn open_whole(path: &Path) -> Result<Layers, Failure> {
+    whole(path, open(path)?)
+}
+
+/// The same of one that is open.
+pub fn whole(path: &Path, snapshot: Snapshot) -> Result<Layers, Failure> {
+    Layers::of(Arc::new(snapshot)).map_err(|error| refused(path, &[], &error))
+}
+
 /// The same of a base that is open.
 pub fn layers_on(base: &Path, snapshot: Snapshot, deltas: &[PathBuf]) -> Result<Layers, Failure> {
     let base_layer = Layer::new(Arc::new(snapshot), digest_of(base)?.0);
@@ -102,18 +113,20 @@ pub fn layers_on(base: &Path, snapshot: Snapshot, deltas: &[PathBuf]) -> Result<
         .iter()
         .map(|path| Ok(Layer::new(Arc::new(open(path)?), digest_of(path)?.0)))
         .collect::<Result<_, Failure>>()?;
-    Layers::new(base_layer, deltas_on).map_err(|error| {
-        let path = match error.layer().checked_sub(1) {
-            None => base,
-            Some(delta) => &deltas[delta],
-        };
-        let help = match error.flaw() {
-            LayerFlaw::NotABase => "give the snapshot that it follows first",
-            LayerFlaw::TooMany | LayerFlaw::TooLarge => "compact the first of them with `unskew snapshot compact`",
-            _ => "give the deltas of one base in the order of their numbers: `unskew snapshot inspect` tells them",
-        };
-        Failure::new(format!("{}: {error}", path.display())).help(help)
-    })
+    Layers::new(base_layer, deltas_on).map_err(|error| refused(base, deltas, &error))
+}
+
+fn refused(base: &Path, deltas: &[PathBuf], error: &LayerError) -> Failure {
+    let path = match error.layer().checked_sub(1) {
+        None => base,
+        Some(delta) => &deltas[delta],
+    };
+    let help = match error.flaw() {
+        LayerFlaw::NotABase => "give the snapshot that it follows first",
+        LayerFlaw::TooMany | LayerFlaw::TooLarge => "compact the first of them with `unskew snapshot compact`",
+        _ => "give the deltas of one base in the order of their numbers: `unskew snapshot inspect` tells them",
+    };
+    Failure::new(format!("{}: {error}", path.display())).help(help)
 }
 
 pub fn digest_of(path: &Path) -> Result<Digest, Failure> {
