@@ -76,6 +76,10 @@ use crate::state::{StateError, StateReader};
     note = "use Count, Sum, Mean, Max, Last or another of unskew_guest::accumulate"
 )]
 pub trait Accumulator: Default + Clone + PartialEq + 'static {
+    /// The most bytes that [`encode`](Self::encode) appends, whatever was added; none where there is no such number. What is
+    /// known of every accumulator of an aggregate makes the [bound of its states](crate::StateBound).
+    const MAX_BYTES: Option<u64> = None;
+
     /// Appends what the bytes depend on: a name that is this encoding's alone, and the parameters. The version of a state is
     /// made of it, so no state is read as another's: change it whenever [`encode`](Self::encode) changes.
     fn layout(text: &mut String);

@@ -114,6 +114,7 @@ extern crate self as unskew_guest;
 
 pub mod accumulate;
 mod aggregate;
+mod bound;
 mod column;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
@@ -132,6 +133,9 @@ mod window;
 pub use aggregate::{Accumulators, Aggregate, AggregateError, Query};
 #[doc(hidden)]
 pub use aggregate::{Layout, push_field_layout};
+pub use bound::StateBound;
+#[doc(hidden)]
+pub use bound::sum_bounds;
 pub use column::{ColumnMeta, Flag, Input, InputValue, MaybeMissing, Output, OutputValue};
 pub use hash::{hash_i64, hash_pair_i64};
 pub use libm as math;

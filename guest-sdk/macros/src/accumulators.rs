@@ -40,6 +40,10 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
         }
 
         impl ::unskew_guest::accumulate::Accumulator for #name {
+            const MAX_BYTES: ::core::option::Option<u64> = ::unskew_guest::sum_bounds(&[
+                #(<#types as ::unskew_guest::accumulate::Accumulator>::MAX_BYTES),*
+            ]);
+
             fn layout(text: &mut ::std::string::String) {
                 #(#layouts)*
             }

@@ -310,6 +310,13 @@ fn component(
         if prefix == "row" { "RowTransform" } else { "Aggregate" },
         Span::call_site(),
     );
+    // A section of the core module: it can be read without running anything, and a component without it is as good as before.
+    let state_bound = (prefix == "aggregate").then(|| {
+        quote! {
+            #[unsafe(link_section = "unskew:state")]
+            static STATE_BOUND: [u8; 24] = ::unskew_guest::StateBound::of::<super::#name>().section();
+        }
+    });
     let exports = functions.iter().map(|function| {
         let export = format!("unskew:transform/{interface}@0.1.0#{function}");
         let ident = Ident::new(function, Span::call_site());
@@ -392,6 +399,8 @@ fn component(
             }
 
             export!(Component);
+
+            #state_bound
 
             #(#exports)*
         }

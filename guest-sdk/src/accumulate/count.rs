@@ -1,5 +1,6 @@
 use super::{Accumulate, Accumulator};
 use crate::Timestamp;
+use crate::bound::COUNT_BYTES;
 use crate::state::{StateError, StateReader, push_varint};
 
 /// How many events there were; with `#[accumulate(when = flag)]`, how many had the flag.
@@ -14,6 +15,8 @@ impl Count {
 }
 
 impl Accumulator for Count {
+    const MAX_BYTES: Option<u64> = Some(COUNT_BYTES);
+
     fn layout(text: &mut String) {
         text.push_str("count");
     }

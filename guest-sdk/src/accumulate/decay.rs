@@ -4,6 +4,7 @@ use super::exact_sum::{Parts, Special};
 use super::fixed_point::FixedPoint;
 use super::{Accumulate, Accumulator};
 use crate::Timestamp;
+use crate::bound::{fixed_point_bytes, varint_len};
 use crate::state::{StateError, StateReader, push_varint, unzigzag, zigzag};
 
 /// Half-lives that share a number. Events of the newest group and of the one before count, older ones weigh nothing.
@@ -84,6 +85,8 @@ impl<const HALF_LIFE_S: u32> Decay<HALF_LIFE_S> {
 }
 
 impl<const HALF_LIFE_S: u32> Accumulator for Decay<HALF_LIFE_S> {
+    const MAX_BYTES: Option<u64> = Some(1 + varint_len(u64::MAX as u128) + 1 + 2 * fixed_point_bytes(MAX_LIMBS));
+
     fn layout(text: &mut String) {
         let _ = write!(text, "decay {HALF_LIFE_S}");
     }

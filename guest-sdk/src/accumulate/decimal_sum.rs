@@ -4,6 +4,7 @@ use super::exact_sum::Parts;
 use super::sum::IntegerSum;
 use super::{Accumulate, Accumulator, Count};
 use crate::Timestamp;
+use crate::bound::sum_bounds;
 use crate::state::{StateError, StateReader};
 
 /// The sum of amounts in a decimal unit: of f64s, each rounded to `SCALE` digits behind the point (half to even), or of i64s,
@@ -71,6 +72,8 @@ impl<const SCALE: u32> DecimalSum<SCALE> {
 }
 
 impl<const SCALE: u32> Accumulator for DecimalSum<SCALE> {
+    const MAX_BYTES: Option<u64> = sum_bounds(&[IntegerSum::MAX_BYTES, Count::MAX_BYTES]);
+
     fn layout(text: &mut String) {
         let _ = write!(text, "decimal-sum {SCALE}");
     }

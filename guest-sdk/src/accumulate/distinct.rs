@@ -2,6 +2,7 @@ use core::fmt::Write as _;
 
 use super::{Accumulate, Accumulator, Identity};
 use crate::Timestamp;
+use crate::bound::{greater, varint_len};
 use crate::state::{StateError, StateReader, push_varint};
 
 /// A sparse entry is this many bits of a hash and, in 6 more, the place of the first set bit behind them.
@@ -120,6 +121,14 @@ impl<const P: u32> Default for Distinct<P> {
 }
 
 impl<const P: u32> Accumulator for Distinct<P> {
+    const MAX_BYTES: Option<u64> = {
+        // The entries are written as distances, which add up to less than 2^32: few of them have a fifth byte.
+        let entries = Self::SPARSE_MAX as u64;
+        let longest = (1 << 32) >> (4 * 7);
+        let sparse = varint_len(entries as u128) + 4 * entries + longest;
+        Some(1 + greater(sparse, Self::REGISTERS as u64 / 4 * 3))
+    };
+
     fn layout(text: &mut String) {
         let _ = write!(text, "distinct {P}");
     }

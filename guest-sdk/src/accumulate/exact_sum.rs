@@ -1,5 +1,6 @@
 use super::Accumulator;
 use super::fixed_point::FixedPoint;
+use crate::bound::fixed_point_bytes;
 use crate::state::{StateError, StateReader};
 
 /// The least bit of an f64 weighs 2^-1074, and the sum counts in it.
@@ -128,6 +129,8 @@ impl Special {
 }
 
 impl Accumulator for ExactSum {
+    const MAX_BYTES: Option<u64> = Some(1 + fixed_point_bytes(MAX_LIMBS));
+
     fn layout(text: &mut String) {
         text.push_str("exact-sum");
     }

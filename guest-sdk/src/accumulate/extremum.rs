@@ -38,6 +38,8 @@ macro_rules! extremum {
         }
 
         impl<T: Ranked> Accumulator for $name<T> {
+            const MAX_BYTES: Option<u64> = Some(1 + 8);
+
             fn layout(text: &mut String) {
                 text.push_str($layout);
                 text.push_str(T::NAME);

@@ -3,6 +3,7 @@ use core::marker::PhantomData;
 
 use super::{Accumulate, Accumulator, Count};
 use crate::Timestamp;
+use crate::bound::COUNT_BYTES;
 use crate::state::{StateError, StateReader, push_varint};
 
 /// The edges of a [`Histogram`].
@@ -78,6 +79,8 @@ impl<E> Default for Histogram<E> {
 }
 
 impl<E: Edges> Accumulator for Histogram<E> {
+    const MAX_BYTES: Option<u64> = Some(COUNT_BYTES + 1 + COUNT_BYTES * Self::BINS as u64);
+
     fn layout(text: &mut String) {
         text.push_str("histogram");
         for edge in E::EDGES {

@@ -3,6 +3,7 @@ use core::fmt::Write as _;
 use super::ranked::{push_rank, read_rank};
 use super::{Accumulate, Accumulator, Ranked};
 use crate::Timestamp;
+use crate::bound::varint_len;
 use crate::state::{StateError, StateReader, push_varint};
 
 /// The values of the `K` latest events, of several at the same time the greatest: the last pages of a user, the last prices
@@ -40,6 +41,8 @@ impl<T: Ranked, const K: usize> PartialEq for LastK<T, K> {
 }
 
 impl<T: Ranked, const K: usize> Accumulator for LastK<T, K> {
+    const MAX_BYTES: Option<u64> = Some(varint_len(K as u128) + 16 * K as u64);
+
     fn layout(text: &mut String) {
         let _ = write!(text, "last-k {} {K}", T::NAME);
     }

@@ -22,6 +22,8 @@ macro_rules! seen {
         }
 
         impl Accumulator for $name {
+            const MAX_BYTES: Option<u64> = $extremum::<Timestamp>::MAX_BYTES;
+
             fn layout(text: &mut String) {
                 text.push_str($layout);
             }

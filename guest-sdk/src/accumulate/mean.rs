@@ -1,5 +1,6 @@
 use super::{Accumulate, Accumulator, Count, ExactSum};
 use crate::Timestamp;
+use crate::bound::sum_bounds;
 use crate::state::{StateError, StateReader};
 
 /// The mean of the values, f64 or i64: their exact sum, rounded to an f64, over their count.
@@ -28,6 +29,8 @@ impl Mean {
 }
 
 impl Accumulator for Mean {
+    const MAX_BYTES: Option<u64> = sum_bounds(&[ExactSum::MAX_BYTES, Count::MAX_BYTES]);
+
     fn layout(text: &mut String) {
         text.push_str("mean");
     }

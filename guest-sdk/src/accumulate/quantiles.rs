@@ -2,6 +2,7 @@ use core::fmt::Write as _;
 
 use super::{Accumulate, Accumulator, Count};
 use crate::Timestamp;
+use crate::bound::{COUNT_BYTES, varint_len};
 use crate::state::{StateError, StateReader, push_varint, unzigzag, zigzag};
 
 /// Quantiles of the values, f64 or i64: how many fell into each of many buckets, which are narrow in proportion to the
@@ -117,6 +118,11 @@ impl<const BITS: u32, const BUCKETS: usize> Quantiles<BITS, BUCKETS> {
 }
 
 impl<const BITS: u32, const BUCKETS: usize> Accumulator for Quantiles<BITS, BUCKETS> {
+    const MAX_BYTES: Option<u64> = {
+        let distance = varint_len(2 * Self::INFINITE.unsigned_abs() as u128);
+        Some(COUNT_BYTES + varint_len(BUCKETS as u128) + (distance + COUNT_BYTES) * BUCKETS as u64)
+    };
+
     fn layout(text: &mut String) {
         let _ = write!(text, "quantiles {BITS} {BUCKETS}");
     }

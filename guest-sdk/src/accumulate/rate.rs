@@ -1,5 +1,6 @@
 use super::{Accumulate, Accumulator, Count, ExactSum};
 use crate::Timestamp;
+use crate::bound::sum_bounds;
 use crate::state::{StateError, StateReader};
 
 /// How often a flag was set: clicks per impression, wins per bid. Events whose flag is missing are left out.
@@ -69,6 +70,8 @@ fn smoothed(numerator: f64, denominator: f64, ratio: f64, weight: f64) -> Option
 }
 
 impl Accumulator for Rate {
+    const MAX_BYTES: Option<u64> = sum_bounds(&[Count::MAX_BYTES, Count::MAX_BYTES]);
+
     fn layout(text: &mut String) {
         text.push_str("rate");
     }
@@ -104,6 +107,8 @@ impl Accumulate<bool> for Rate {
 }
 
 impl Accumulator for Ratio {
+    const MAX_BYTES: Option<u64> = sum_bounds(&[ExactSum::MAX_BYTES, ExactSum::MAX_BYTES]);
+
     fn layout(text: &mut String) {
         text.push_str("ratio");
     }

@@ -1,5 +1,6 @@
 use super::{Accumulate, Accumulator, ExactSum};
 use crate::Timestamp;
+use crate::bound::varint_len;
 use crate::state::{StateError, StateReader, push_varint, unzigzag, zigzag};
 
 /// A type that can be summed: i64 or f64.
@@ -42,6 +43,8 @@ impl<T: Summand> Default for Sum<T> {
 }
 
 impl<T: Summand + PartialEq> Accumulator for Sum<T> {
+    const MAX_BYTES: Option<u64> = T::Total::MAX_BYTES;
+
     fn layout(text: &mut String) {
         T::Total::layout(text);
     }
@@ -100,6 +103,8 @@ impl IntegerSum {
 }
 
 impl Accumulator for IntegerSum {
+    const MAX_BYTES: Option<u64> = Some(varint_len(u128::MAX));
+
     fn layout(text: &mut String) {
         text.push_str("integer-sum");
     }

@@ -4,6 +4,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Accumulate, Accumulator, Identity};
 use crate::Timestamp;
+use crate::bound::{COUNT_BYTES, greater, varint_len};
 use crate::state::{StateError, StateReader, push_varint};
 
 /// Every value is in one bucket of each row.
@@ -153,6 +154,11 @@ impl<const LIMIT: usize, const WIDTH: usize> TopK<LIMIT, WIDTH> {
 }
 
 impl<const LIMIT: usize, const WIDTH: usize> Accumulator for TopK<LIMIT, WIDTH> {
+    const MAX_BYTES: Option<u64> = {
+        let exact = varint_len(LIMIT as u128) + (8 + COUNT_BYTES) * LIMIT as u64;
+        Some(1 + greater(exact, COUNT_BYTES * Self::SKETCH_LEN as u64))
+    };
+
     fn layout(text: &mut String) {
         let _ = write!(text, "top-k {LIMIT} {WIDTH}");
     }

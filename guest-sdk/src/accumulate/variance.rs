@@ -2,6 +2,7 @@ use super::exact_sum::{Parts, Special};
 use super::fixed_point::FixedPoint;
 use super::{Accumulate, Accumulator, Count};
 use crate::Timestamp;
+use crate::bound::{COUNT_BYTES, fixed_point_bytes};
 use crate::state::{StateError, StateReader};
 
 /// The least bits of an f64 and of its square.
@@ -68,6 +69,9 @@ impl Variance {
 }
 
 impl Accumulator for Variance {
+    const MAX_BYTES: Option<u64> =
+        Some(COUNT_BYTES + 1 + fixed_point_bytes(SUM_LIMBS) + fixed_point_bytes(SQUARE_LIMBS));
+
     fn layout(text: &mut String) {
         text.push_str("variance");
     }

@@ -2,6 +2,7 @@ use unskew_frame::{Column, ColumnType};
 
 use super::{Random, batch, fold, merge, read};
 use crate::aggregate::{Accumulators, Aggregate};
+use crate::bound::StateBound;
 use crate::column::{ColumnMeta, Input};
 
 /// The most states, events and queries of a case.
@@ -13,7 +14,8 @@ const MAX_QUERIES: usize = 8;
 ///
 /// - any order of arrival, event by event or at once, and merging give the same states;
 /// - reading a state gives what the batch form gives for the events in it, whether they come as a state or as events;
-/// - events older than every window change no output.
+/// - events older than every window change no output;
+/// - no state has more bytes than its [bound](StateBound).
 ///
 /// Times lie at and beside the edges of the windows; values are missing, NaN, infinite, the least and the greatest.
 ///
@@ -164,7 +166,16 @@ impl Case {
 
     fn fold<T: Aggregate>(&self, states: &Column, events: &[Row]) -> Result<Column, String> {
         let columns = self.columns(events, &self.event_values, false);
-        fold::<T>(states, &columns.iter().collect::<Vec<_>>()).map_err(|error| format!("fold: {error:?}"))
+        let folded =
+            fold::<T>(states, &columns.iter().collect::<Vec<_>>()).map_err(|error| format!("fold: {error:?}"))?;
+        let states = folded.view();
+        let greatest = (0..self.states).map(|state| states.bytes(state).len() as u64).max();
+        match StateBound::of::<T>().bytes {
+            Some(bound) if greatest > Some(bound) => Err(format!(
+                "a state of {greatest:?} bytes is beyond its bound of {bound}: {events:?}"
+            )),
+            _ => Ok(folded),
+        }
     }
 
     fn read<T: Aggregate>(&self, states: &Column, query: &Row) -> Result<Vec<Column>, String> {

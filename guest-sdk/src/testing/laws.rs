@@ -16,8 +16,8 @@ const LAW_NAME: usize = 12;
 /// Checks the laws of an accumulator on random values, to the bit:
 ///
 /// - any order of arrival, any cut into parts and any tree of merges, through the bytes, give the same bytes;
-/// - the default changes nothing; bytes are read as what wrote them; damaged ones are refused, or are those of another
-///   accumulator;
+/// - the default changes nothing; bytes are read as what wrote them, and are no more than [`Accumulator::MAX_BYTES`]; damaged ones
+///   are refused, or are those of another accumulator;
 /// - in windows: folding and reading, folding one by one with what is out of sight dropped, merging, and the batch form all give
 ///   what adding up the events of the window from scratch gives.
 ///
@@ -167,6 +167,12 @@ where
 /// What is read is what was written, and what could not have been written is refused.
 fn check_bytes<A: Accumulator + Debug>(whole: &A, random: &mut Random) -> Result<(), String> {
     let bytes = encoded(whole);
+    if let Some(bound) = A::MAX_BYTES.filter(|bound| *bound < bytes.len() as u64) {
+        return Err(format!(
+            "more bytes than the accumulator's bound: {} instead of {bound}",
+            bytes.len()
+        ));
+    }
     match decoded::<A>(&bytes) {
         Ok(read) => same("a state is read as another", &read, whole)?,
         Err(error) => return Err(format!("a state cannot be read: {error:?}")),

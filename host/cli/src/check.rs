@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew::{ColumnDescriptor, Descriptor, Digest, Kind, Window};
-use unskew_registry::COMPONENT_BUDGET_BYTES;
+use unskew_registry::{COMPONENT_BUDGET_BYTES, StateBound};
 use unskew_snapshot::format_duration_us;
 
-use crate::answer::{Answer, Facts, grouped, titled_table};
+use crate::answer::{Answer, Facts, counted, grouped, titled_table};
 use crate::failure::{Context, Failure};
 use crate::modules::{golden_vectors, load_alone, read_component};
 
@@ -29,6 +29,7 @@ impl Check {
         let (module, vectors) = load_alone(&bytes)
             .context(|| format!("{} keeps to the contract, but does not work", self.component.display()))?;
         let descriptor = module.descriptor();
+        let bound = StateBound::of(&bytes);
 
         let facts = Facts::default()
             .with("name", &descriptor.name)
@@ -45,17 +46,57 @@ impl Check {
                 ),
             )
             .with("golden", golden_vectors(vectors))
+            .with_some("state", bound.map(|bound| state_bound(bound, &descriptor.kind)))
             .with("digest", digest);
         let mut json = descriptor_json(descriptor);
         json["world"] = json!(world.name());
         json["bytes"] = json!(bytes.len());
         json["golden_vectors"] = json!(vectors);
         json["digest"] = json!(digest);
+        if let Some(bound) = bound {
+            json["state_tiles_max"] = json!(bound.tiles);
+            json["state_bytes_max"] = json!(bound.bytes);
+            json["state_bytes_limit"] = json!(bound.limit_bytes);
+        }
         Ok(Answer {
             text: facts.text() + &descriptor_tables(descriptor),
             json,
             is_partial: false,
         })
+    }
+}
+
+/// How large the state of an entity can be.
+fn state_bound(bound: StateBound, kind: &Kind) -> String {
+    let limit = grouped(bound.limit_bytes);
+    let windows = match kind {
+        Kind::Aggregate(aggregation) => &aggregation.windows[..],
+        Kind::Row => &[],
+    };
+    match (
+        bound.tiles,
+        bound.bytes,
+        windows.iter().find(|window| window.hop_us == 0),
+    ) {
+        (Some(tiles), Some(bytes), _) if bytes <= bound.limit_bytes => {
+            format!(
+                "at most {} bytes an entity, in {}",
+                grouped(bytes),
+                counted(tiles, "tile")
+            )
+        }
+        (Some(tiles), Some(bytes), _) => format!(
+            "no bound below {limit} bytes an entity, beyond which a fold is refused: {} could have {}",
+            counted(tiles, "tile"),
+            grouped(bytes)
+        ),
+        (_, _, Some(window)) => format!(
+            "no bound below {limit} bytes an entity, beyond which a fold is refused: window {} has an exact tail",
+            window.name
+        ),
+        _ => format!(
+            "no bound below {limit} bytes an entity, beyond which a fold is refused: an accumulator has none of its own"
+        ),
     }
 }
 
@@ -124,3 +165,6 @@ fn duration(micros: i64) -> String {
         Err(_) => format!("{micros} us"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use wit_component::ComponentEncoder;
 use crate::check::{CheckError, World, check_component};
 use crate::product::with_wide_products;
 use crate::section::push_section;
+use crate::state_bound::STATE_SECTION;
 use crate::toolchain::{Toolchain, ToolchainError};
 use crate::vectors::{VECTORS_FILE, VectorError, embed_vectors};
 
@@ -256,7 +257,8 @@ fn module_path(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
         .find(|path| path.extension() == Some(OsStr::new("wasm")))
 }
 
-/// The module without its custom sections (names, the versions of tools), save those that describe the component's type.
+/// The module without its custom sections (names, the versions of tools), save those that describe the component's type and its
+/// states.
 fn without_notes(core: &[u8]) -> Result<Vec<u8>, String> {
     let mut kept = Vec::with_capacity(core.len());
     for payload in Parser::new(0).parse_all(core) {
@@ -264,7 +266,8 @@ fn without_notes(core: &[u8]) -> Result<Vec<u8>, String> {
         let contents = |range: Range<u64>| &core[range.start as usize..range.end as usize];
         match &payload {
             Payload::Version { range, .. } => kept.extend_from_slice(contents(range.clone())),
-            Payload::CustomSection(section) if !section.name().starts_with("component-type") => {}
+            Payload::CustomSection(section)
+                if !section.name().starts_with("component-type") && section.name() != STATE_SECTION => {}
             _ => {
                 if let Some((id, range)) = payload.as_section() {
                     let contents = contents(range);

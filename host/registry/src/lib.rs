@@ -22,6 +22,7 @@ mod product;
 mod publish;
 mod rewrite;
 mod section;
+mod state_bound;
 mod toolchain;
 mod vectors;
 
@@ -32,6 +33,7 @@ pub use golden::{make_golden, module_entries, put_golden};
 pub use load::{LoadModulesError, load_modules};
 pub use publish::{Draft, PublishError, commit, put_module, put_snapshot};
 pub use rewrite::core_module;
+pub use state_bound::StateBound;
 pub use toolchain::{TARGET, Toolchain, ToolchainError};
 pub use vectors::{
     MAX_VECTORS, MAX_VECTORS_BYTES, VECTORS_FILE, VectorError, embed_vectors, embedded_vectors, vector_calls,

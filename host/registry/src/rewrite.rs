@@ -3,9 +3,8 @@
 use wasmparser::{ExternalKind, Parser, Payload, WasmFeatures};
 
 use crate::nan;
-use crate::section::{HEADER_BYTES, Section, push_section, push_u32};
+use crate::section::{HEADER_BYTES, MODULE_SECTION, Section, push_section, push_u32};
 
-const MODULE_SECTION: u8 = 1;
 const COMPONENT_SECTION: u8 = 4;
 const EXPORT_SECTION: u8 = 11;
 

@@ -61,6 +61,19 @@ pub(crate) fn with_bodies(module: &[u8], bodies: &[Vec<u8>]) -> Result<Vec<u8>, 
     Ok(rewritten)
 }
 
+/// The number of a section of any name.
+pub(crate) const CUSTOM_SECTION: u8 = 0;
+/// The number of a section of a component that is a core module.
+pub(crate) const MODULE_SECTION: u8 = 1;
+
+/// How the content of a custom section of this name begins.
+pub(crate) fn custom_section(name: &str) -> Vec<u8> {
+    let mut begin = Vec::new();
+    push_u32(&mut begin, name.len());
+    begin.extend_from_slice(name.as_bytes());
+    begin
+}
+
 /// Magic and version.
 pub(crate) const HEADER_BYTES: usize = 8;
 

@@ -9,7 +9,7 @@ use toml::Value as Toml;
 use unskew::{Column, ColumnDescriptor, Descriptor, EventTime, GoldenCall, GoldenFunction, Kind, Module, Value};
 
 use crate::golden::LIMITS;
-use crate::section::{HEADER_BYTES, Section, push_section, push_u32};
+use crate::section::{CUSTOM_SECTION, HEADER_BYTES, Section, custom_section, push_section};
 
 /// The file's name, in the folder of the crate.
 pub const VECTORS_FILE: &str = "golden.toml";
@@ -20,7 +20,6 @@ pub const MAX_VECTORS_BYTES: usize = 256 << 10;
 pub const MAX_VECTORS: usize = 128;
 
 const SECTION: &str = "unskew:golden";
-const CUSTOM_SECTION: u8 = 0;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +76,7 @@ pub fn embed_vectors(component: &[u8], text: &str) -> Result<Vec<u8>, VectorErro
     push_section(
         &mut embedded,
         CUSTOM_SECTION,
-        &[&section_name(), text.as_bytes()].concat(),
+        &[&custom_section(SECTION), text.as_bytes()].concat(),
     );
     Ok(embedded)
 }
@@ -91,15 +90,7 @@ pub fn embedded_vectors(component: &[u8]) -> Option<&str> {
 /// What a section has, if it is that of the vectors.
 fn vectors_in<'a>(section: &Section<'a>) -> Option<&'a [u8]> {
     let custom = Some(section.content).filter(|_| section.id == CUSTOM_SECTION);
-    custom?.strip_prefix(&section_name()[..])
-}
-
-/// The section's name, as a custom section begins.
-fn section_name() -> Vec<u8> {
-    let mut name = Vec::new();
-    push_u32(&mut name, SECTION.len());
-    name.extend_from_slice(SECTION.as_bytes());
-    name
+    custom?.strip_prefix(&custom_section(SECTION)[..])
 }
 
 /// The golden calls that a component's author asks for, which its module, as it is loaded here, answers as they say.

@@ -10,11 +10,13 @@ fn complaint<A: Accumulate<V> + Debug, V: Clone + Debug>(value: fn(&mut Random) 
 }
 
 macro_rules! broken {
-    ($name:ident($type:ty), $value:ty, merge: $merge:expr, encode: $encode:expr, add: $add:expr) => {
+    ($name:ident($type:ty), $value:ty, $(max_bytes: $max_bytes:expr,)? merge: $merge:expr, encode: $encode:expr, add: $add:expr) => {
         #[derive(Clone, Debug, Default, PartialEq)]
         struct $name($type);
 
         impl Accumulator for $name {
+            $(const MAX_BYTES: Option<u64> = Some($max_bytes);)?
+
             fn layout(text: &mut String) {
                 text.push_str(stringify!($name));
             }
@@ -48,6 +50,7 @@ broken!(LastToArrive(i64), i64, merge: |_, b| b, encode: |last| last.to_le_bytes
 broken!(Forgetful(i64), i64, merge: |a, _| a, encode: |sum| sum.to_le_bytes().to_vec(), add: |sum, v| sum.wrapping_add(v));
 broken!(Loose(i64), i64, merge: i64::wrapping_add, encode: |sum| (sum & !4).to_le_bytes().to_vec(), add: |sum, v| sum.wrapping_add(v));
 broken!(Stretching(i64), i64, merge: i64::wrapping_add, encode: |sum| vec![sum as u8; 9], add: |sum, v| sum.wrapping_add(v));
+broken!(Outgrown(i64), i64, max_bytes: 7, merge: i64::wrapping_add, encode: |sum| sum.to_le_bytes().to_vec(), add: |sum, v| sum.wrapping_add(v));
 
 #[test]
 fn broken_laws_are_found() {
@@ -57,6 +60,7 @@ fn broken_laws_are_found() {
         complaint::<Forgetful, _>(|random| random.i64()),
         complaint::<Loose, _>(|random| random.i64()),
         complaint::<Stretching, _>(|random| random.i64()),
+        complaint::<Outgrown, _>(|random| random.i64()),
     ];
     let laws: Vec<&str> = complaints.iter().filter_map(|complaint| complaint.get(..17)).collect();
     assert_eq!(
@@ -67,6 +71,7 @@ fn broken_laws_are_found() {
             "merging into the ",
             "event by event, t",
             "a state cannot be",
+            "more bytes than t",
         ]
     );
 }

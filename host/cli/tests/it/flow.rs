@@ -55,6 +55,10 @@ fn from_a_crate_to_a_generation() {
         json!({ "name": "1d", "length_us": 86_400_000_000_i64, "hop_us": 3_600_000_000_i64 })
     );
 
+    let [tiles, bytes] = ["state_tiles_max", "state_bytes_max"].map(|name| checked[name].as_u64().unwrap());
+    assert_eq!(tiles, 14 + 170, "an hour of five minutes, a week of hours");
+    assert!(tiles * 20 < bytes && bytes < tiles * 40, "two counts a tile: {bytes}");
+
     // Features of three rows, by hand.
     let trained = json(folder, &[&RANKING[..], &["one.parquet"], &MODULES].concat());
     assert_eq!(
@@ -173,6 +177,7 @@ fn every_command_answers_people() {
         "events",
         "windows",
         "outputs",
+        " bytes an entity, in 184 tiles",
     ] {
         assert!(checked.contains(part), "{part} is missing:\n{checked}");
     }
