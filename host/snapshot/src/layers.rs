@@ -15,7 +15,7 @@ use crate::output::{self, SortedRows, Source};
 use crate::row_layout::RowLayout;
 use crate::spill::SpillDirectory;
 use crate::{
-    DeltaOf, EventTime, HashedKey, KeyRef, MAX_DELTAS, Row, RowIndex, SchemaError, Snapshot, SnapshotMeta,
+    DeltaOf, EventTime, HashedKey, KeyRef, LateEvents, MAX_DELTAS, Row, RowIndex, SchemaError, Snapshot, SnapshotMeta,
     SnapshotSchema, WriteError, WriteOptions, WriteProgress, Written,
 };
 
@@ -234,6 +234,14 @@ impl Layers {
         newest.snapshot.meta()
     }
 
+    /// What all files together leave out, if their view declares a lateness.
+    pub fn late(&self) -> Option<LateEvents> {
+        let files = [&self.base].into_iter().chain(self.deltas());
+        let counts = files.filter_map(|layer| layer.snapshot.meta().late.map(|late| late.count));
+        let count = counts.fold(0, u64::saturating_add);
+        self.newest().late.map(|late| LateEvents { count, ..late })
+    }
+
     /// The time as of which the rows are.
     pub fn watermark(&self) -> EventTime {
         self.newest().watermark
@@ -280,6 +288,7 @@ impl Layers {
             row_count: output.row_count,
             file_bytes: output.file_bytes,
             ties: output.ties,
+            late: self.late(),
         })
     }
 
@@ -295,6 +304,7 @@ impl Layers {
         let options = WriteOptions {
             module_digest: newest.module_digest,
             state_version: newest.state_version,
+            late: self.late(),
             ..WriteOptions::new(newest.schema.clone(), newest.watermark)
         };
         let layout = RowLayout::new(&options.schema.features, 0).ok_or(SchemaError::RowBytes)?;

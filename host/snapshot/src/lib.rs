@@ -61,6 +61,7 @@ mod header;
 mod index;
 mod iter;
 mod key;
+mod late;
 mod layers;
 mod lookup;
 mod map;
@@ -95,6 +96,7 @@ pub use entity_keys::EntityKeys;
 pub use error::{OpenError, WriteError};
 pub use header::{FORMAT_VERSION, MAX_ROWS, Section};
 pub use key::{EntityKey, HashedKey, KeyError, KeyPart, KeyRef, KeyType, MAX_KEY_BYTES, ParseKeyTypeError};
+pub use late::LateEvents;
 pub use layers::{DeltaError, Layer, LayerError, LayerFlaw, Layers};
 pub use open_options::{Backing, OpenOptions, OpenProgress, OpenStage, Residency};
 pub use prefetch::prefetch_value;
@@ -105,7 +107,9 @@ pub use schema::{
 };
 pub use snapshot::{RowIndex, Snapshot};
 pub use status::{Status, row_status};
-pub use time::{EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Ttl, is_alive};
+pub use time::{
+    EventTime, Lateness, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Ttl, is_alive, is_late,
+};
 pub use writer::{
     DEFAULT_MEMORY_BUDGET_BYTES, DuplicateKeys, SnapshotWriter, WriteOptions, WriteProgress, WriteStage, Written,
 };

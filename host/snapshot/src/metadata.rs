@@ -1,9 +1,9 @@
 use rkyv::rancor;
 use unskew_frame::ColumnType;
 
-use crate::delta::EXTENSION;
 use crate::{
-    DeltaOf, EventTime, FeatureColumn, FeatureStatistics, KeyColumn, KeyType, SnapshotMeta, SnapshotSchema, Ttl,
+    DeltaOf, EventTime, FeatureColumn, FeatureStatistics, KeyColumn, KeyType, LateEvents, SnapshotMeta, SnapshotSchema,
+    Ttl, delta, late,
 };
 
 /// The metadata section, archived: [`SnapshotMeta`] with types as numbers, so that a change of the Rust types is not a change
@@ -24,7 +24,7 @@ struct Metadata {
     extensions: Vec<Extension>,
 }
 
-/// What later writers add: `delta`. One that is not required is skipped by readers that do not know it.
+/// What later writers add: `delta`, `late`. One that is not required is skipped by readers that do not know it.
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct Extension {
     name: String,
@@ -84,7 +84,7 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
         module_digest: meta.module_digest,
         state_version: meta.state_version,
         builder: meta.builder.clone(),
-        extensions: meta.delta.iter().map(|of| delta_extension(of, meta)).collect(),
+        extensions: extensions(meta),
     };
     match rkyv::to_bytes::<rancor::Error>(&metadata) {
         Ok(bytes) => Ok(bytes.into_vec()),
@@ -97,7 +97,11 @@ pub(crate) fn encode(meta: &SnapshotMeta) -> Result<Vec<u8>, String> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
     let metadata: Metadata =
         rkyv::from_bytes::<_, rancor::Error>(bytes).map_err(|error| format!("it cannot be read: {error}"))?;
-    let (delta, removed_count) = decode_extensions(&metadata.extensions)?;
+    let Extensions {
+        delta,
+        removed_count,
+        late,
+    } = decode_extensions(&metadata.extensions)?;
     if removed_count > metadata.row_count {
         return Err(format!("it counts {removed_count} removed keys, more than rows"));
     }
@@ -133,6 +137,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
         watermark: EventTime(metadata.watermark_us),
         module_digest: metadata.module_digest,
         state_version: metadata.state_version,
+        late,
         delta,
         row_count: metadata.row_count,
         removed_count,
@@ -144,28 +149,51 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SnapshotMeta, String> {
     })
 }
 
-fn delta_extension(of: &DeltaOf, meta: &SnapshotMeta) -> Extension {
-    Extension {
-        name: EXTENSION.to_owned(),
+fn extensions(meta: &SnapshotMeta) -> Vec<Extension> {
+    let delta = meta.delta.map(|of| Extension {
+        name: delta::EXTENSION.to_owned(),
         // A reader that took a delta for a whole snapshot would miss most keys.
         is_required: true,
         bytes: of.encode(meta.removed_count),
-    }
+    });
+    let late = meta.late.map(|late| Extension {
+        name: late::EXTENSION.to_owned(),
+        // A reader that does not know it serves the same states.
+        is_required: false,
+        bytes: late.encode(),
+    });
+    delta.into_iter().chain(late).collect()
 }
 
-/// What the file is a delta of, and the keys that it removes.
-fn decode_extensions(extensions: &[Extension]) -> Result<(Option<DeltaOf>, u64), String> {
-    let mut delta = None;
+/// What the extensions say that this program knows.
+#[derive(Default)]
+struct Extensions {
+    delta: Option<DeltaOf>,
+    /// The keys that the delta removes.
+    removed_count: u64,
+    late: Option<LateEvents>,
+}
+
+fn decode_extensions(extensions: &[Extension]) -> Result<Extensions, String> {
+    let mut known = Extensions::default();
     for extension in extensions {
-        if extension.name == EXTENSION {
-            let decoded = DeltaOf::decode(&extension.bytes).filter(|_| delta.is_none());
-            delta = Some(decoded.ok_or("what it says of the base of a delta is malformed")?);
-        } else if extension.is_required {
-            let name = &extension.name;
-            return Err(format!("it needs `{name}`, which this program does not know"));
+        match extension.name.as_str() {
+            delta::EXTENSION => {
+                let decoded = DeltaOf::decode(&extension.bytes).filter(|_| known.delta.is_none());
+                let (of, removed_count) = decoded.ok_or("what it says of the base of a delta is malformed")?;
+                (known.delta, known.removed_count) = (Some(of), removed_count);
+            }
+            late::EXTENSION => {
+                let decoded = LateEvents::decode(&extension.bytes).filter(|_| known.late.is_none());
+                known.late = Some(decoded.ok_or("what it says of late events is malformed")?);
+            }
+            name if extension.is_required => {
+                return Err(format!("it needs `{name}`, which this program does not know"));
+            }
+            _ => {}
         }
     }
-    Ok(delta.map_or((None, 0), |(of, removed_count)| (Some(of), removed_count)))
+    Ok(known)
 }
 
 fn tag(number: u32) -> Option<u8> {

@@ -211,6 +211,7 @@ fn meta(options: &WriteOptions, census: &Census) -> SnapshotMeta {
         watermark: options.watermark,
         module_digest: options.module_digest,
         state_version: options.state_version,
+        late: options.late,
         delta: options.delta,
         row_count: census.row_count,
         removed_count: census.removed_count,

@@ -2,7 +2,7 @@ use unskew_frame::{ColumnType, MAX_COLUMNS};
 
 use crate::key::MAX_KEY_BYTES;
 use crate::row_layout::RowLayout;
-use crate::{DeltaOf, EventTime, KeyType, Ttl};
+use crate::{DeltaOf, EventTime, KeyType, LateEvents, Ttl};
 
 /// The most parts of an entity key.
 pub const MAX_KEY_COLUMNS: usize = 16;
@@ -120,6 +120,8 @@ pub struct SnapshotMeta {
     pub module_digest: Option<[u8; 32]>,
     /// The version of the aggregate's states, where the rows hold states.
     pub state_version: Option<u32>,
+    /// What an aggregate with a declared lateness left out.
+    pub late: Option<LateEvents>,
     /// What it is a delta of; `None` where its rows are all there are.
     pub delta: Option<DeltaOf>,
     /// The rows; of a delta the keys that it removes, too.

@@ -31,6 +31,27 @@ pub const fn is_alive(event_time: EventTime, ttl: Option<Ttl>, at: EventTime) ->
     at.0 <= event_time.0 || at.0.abs_diff(event_time.0) <= ttl.0
 }
 
+/// Whether an event became known later than `lateness` allows: `known_at - event_time > lateness`. Exactly at it is not late, nor
+/// is what is known before it happens. Where nothing says when an event became known, or nothing was declared, no event is late.
+///
+/// An aggregate never counts a late event: no backfill, no snapshot and no host does.
+///
+/// ```
+/// use unskew_snapshot::{EventTime, Lateness, is_late};
+///
+/// let lateness = Some(Lateness::from_micros(10));
+/// assert!(!is_late(EventTime(0), Some(EventTime(10)), lateness));
+/// assert!(is_late(EventTime(0), Some(EventTime(11)), lateness));
+/// assert!(!is_late(EventTime(0), None, lateness));
+/// ```
+#[inline]
+pub const fn is_late(event_time: EventTime, known_at: Option<EventTime>, lateness: Option<Lateness>) -> bool {
+    let (Some(known_at), Some(lateness)) = (known_at, lateness) else {
+        return false;
+    };
+    event_time.0 < known_at.0 && lateness.0 < known_at.0.abs_diff(event_time.0)
+}
+
 /// An instant in microseconds since 1970-01-01T00:00:00Z, of the proleptic Gregorian calendar without leap seconds.
 ///
 /// Its text form is RFC 3339 in UTC with microseconds. Years outside 0–9999, which RFC 3339 has no form for, are written and
@@ -121,6 +142,28 @@ impl Ttl {
 }
 
 impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_duration_us(self.0, f)
+    }
+}
+
+/// How much later than it happened an event may become known and still count: [`is_late`]. Its text form is a duration, `2h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lateness(u64);
+
+impl Lateness {
+    /// A lateness of `micros` microseconds.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// The lateness in microseconds.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Lateness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_duration_us(self.0, f)
     }

@@ -10,7 +10,7 @@ use crate::row_layout::{RowLayout, put_event_time_us};
 use crate::schema::MAX_VALUE_BYTES;
 use crate::sorter::Sorter;
 use crate::spill::SpillDirectory;
-use crate::{DeltaOf, EventTime, KeyRef, KeyType, SchemaError, SnapshotSchema, WriteError};
+use crate::{DeltaOf, EventTime, KeyRef, KeyType, LateEvents, SchemaError, SnapshotSchema, WriteError};
 
 /// The memory that a writer takes unless it is told otherwise.
 pub const DEFAULT_MEMORY_BUDGET_BYTES: u64 = 1 << 30;
@@ -86,6 +86,7 @@ impl SnapshotWriter {
             row_count: output.row_count,
             file_bytes: output.file_bytes,
             ties: output.ties,
+            late: rows.options.late,
         })
     }
 }
@@ -286,6 +287,8 @@ pub struct WriteOptions {
     pub module_digest: Option<[u8; 32]>,
     /// The version of the aggregate's states, where the rows hold states.
     pub state_version: Option<u32>,
+    /// What an aggregate with a declared lateness leaves out.
+    pub late: Option<LateEvents>,
     /// What it is a delta of: then it has only what changed since, and removed keys. `None` makes a whole snapshot.
     pub delta: Option<DeltaOf>,
     /// What happens to keys with several rows.
@@ -304,6 +307,7 @@ impl WriteOptions {
             watermark,
             module_digest: None,
             state_version: None,
+            late: None,
             delta: None,
             duplicates: DuplicateKeys::Refuse,
             memory_budget_bytes: DEFAULT_MEMORY_BUDGET_BYTES,
@@ -357,6 +361,8 @@ pub struct Written {
     /// Rows that lost to another row of their key only by the order of their values, their times being equal: data that
     /// contradicts itself.
     pub ties: u64,
+    /// What it leaves out for being late, as it says: of an aggregate with a declared lateness.
+    pub late: Option<LateEvents>,
 }
 
 #[cfg(test)]

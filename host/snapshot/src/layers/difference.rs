@@ -3,7 +3,7 @@ use std::path::Path;
 use unskew_frame::Value;
 
 use super::error::{LayerFlaw, check_same};
-use crate::{DiffError, KeyDiff, Layers, SnapshotWriter, WriteError, WriteOptions, Written, diff};
+use crate::{DiffError, KeyDiff, LateEvents, Layers, SnapshotWriter, WriteError, WriteOptions, Written, diff};
 
 impl Layers {
     /// Writes the delta that leads from these rows to those of `after`: what was added and changed, and which keys were removed. Its
@@ -18,6 +18,10 @@ impl Layers {
             delta: Some(self.next_delta().ok_or(LayerFlaw::TooMany)?),
             module_digest: newest.module_digest,
             state_version: newest.state_version,
+            late: after.late().map(|late| LateEvents {
+                count: late.count.saturating_sub(self.late().map_or(0, |before| before.count)),
+                ..late
+            }),
             memory_budget_bytes,
             ..WriteOptions::new(newest.schema.clone(), newest.watermark)
         };

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::{EventTime, MAX_DELTAS, SnapshotMeta};
+use crate::{EventTime, LateEvents, Lateness, MAX_DELTAS, SnapshotMeta};
 
 /// Why a file does not lie over the ones before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +75,14 @@ pub enum LayerFlaw {
     /// Another module computed its rows.
     #[error("its rows are of another version of the module than those before it")]
     Module,
+    /// Its view declared another lateness.
+    #[error("it was made with {}, the one before it with {}", shown(found), shown(before))]
+    Lateness {
+        /// Its lateness.
+        found: Option<Lateness>,
+        /// The lateness of the one before.
+        before: Option<Lateness>,
+    },
     /// It is of an earlier time than the one before it.
     #[error("its watermark, {found}, is before {watermark}, that of the file it follows")]
     Earlier {
@@ -102,6 +110,13 @@ pub(super) fn check_same(before: &SnapshotMeta, next: &SnapshotMeta) -> Result<(
     if (next.module_digest, next.state_version) != (before.module_digest, before.state_version) {
         return Err(LayerFlaw::Module);
     }
+    let lateness = |meta: &SnapshotMeta| meta.late.map(|LateEvents { lateness, .. }| lateness);
+    if lateness(next) != lateness(before) {
+        return Err(LayerFlaw::Lateness {
+            found: lateness(next),
+            before: lateness(before),
+        });
+    }
     if next.watermark < before.watermark {
         return Err(LayerFlaw::Earlier {
             found: next.watermark,
@@ -109,6 +124,10 @@ pub(super) fn check_same(before: &SnapshotMeta, next: &SnapshotMeta) -> Result<(
         });
     }
     Ok(())
+}
+
+fn shown(lateness: &Option<Lateness>) -> String {
+    lateness.map_or("no lateness".to_owned(), |lateness| format!("a lateness of {lateness}"))
 }
 
 /// A digest as store and manifests write it.

@@ -6,7 +6,7 @@ use unskew_frame::{ColumnType, Value};
 
 use super::*;
 use crate::writer::Rows;
-use crate::{EntityKey, EntityKeys, FeatureColumn, KeyColumn, KeyPart, KeyType, diff};
+use crate::{EntityKey, EntityKeys, FeatureColumn, KeyColumn, KeyPart, KeyType, LateEvents, Lateness, diff};
 
 /// The rows of a snapshot: number and text by key, which is long where the flag says so.
 type Table = BTreeMap<(i64, bool), (i64, Option<String>)>;
@@ -244,6 +244,11 @@ fn what_does_not_follow_is_refused_with_its_place_and_the_reason() {
             "its rows are of another version of the module",
         ),
         (
+            vec![of(&|o| o.late = late(5, 0))],
+            1,
+            "it was made with a lateness of 5us, the one before it with no lateness",
+        ),
+        (
             vec![of(&|o| o.watermark = EventTime(99))],
             1,
             "its watermark, 1970-01-01T00:00:00.000099Z, is before",
@@ -259,6 +264,38 @@ fn what_does_not_follow_is_refused_with_its_place_and_the_reason() {
     }
     let error = Layers::of(first.snapshot).unwrap_err();
     assert_eq!((error.layer(), error.flaw()), (0, &LayerFlaw::NotABase));
+}
+
+fn late(lateness: u64, count: u64) -> Option<LateEvents> {
+    let lateness = Lateness::from_micros(lateness);
+    Some(LateEvents { lateness, count })
+}
+
+/// What a snapshot leaves out is what its files leave out together, however they are made and compacted.
+#[test]
+fn late_events_are_counted_through_all_files() {
+    let of = |watermark: i64, delta, count| {
+        let options = WriteOptions {
+            delta,
+            late: late(5, count),
+            ..options(watermark)
+        };
+        build(options, output::MAX_GROUP_BYTES, |_| {})
+    };
+    let base = layer(of(100, None, 3));
+    let delta = layer(of(101, Some(DeltaOf::first(base.digest)), 4));
+    let layers = Layers::new(base, vec![delta]).unwrap();
+    assert_eq!(layers.late(), late(5, 7));
+    assert!(compacted(&layers, output::MAX_GROUP_BYTES) == of(101, None, 7));
+
+    let after = Layers::new(layer(of(102, None, 9)), Vec::new()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("delta");
+    let written = layers.write_delta(&after, &path, 1 << 30).unwrap();
+    assert_eq!(
+        (written.late, Snapshot::open(&path).unwrap().meta().late),
+        (late(5, 2), late(5, 2))
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 mod delta;
 mod golden;
 mod hostile;
+mod late;
 mod opening;
 #[path = "../../tests/shared/reseal.rs"]
 mod reseal;

@@ -27,6 +27,34 @@ fn a_value_is_alive_up_to_and_at_its_ttl() {
     }
 }
 
+#[test]
+fn an_event_is_late_beyond_its_lateness() {
+    let cases = [
+        // event time, known at, lateness, late
+        (0, Some(9), Some(10), false),
+        (0, Some(10), Some(10), false),
+        (0, Some(11), Some(10), true),
+        (0, Some(0), Some(0), false),
+        (0, Some(1), Some(0), true),
+        (5, Some(4), Some(0), false),
+        (0, Some(i64::MAX), None, false),
+        (0, None, Some(0), false),
+        (i64::MIN, Some(i64::MAX), Some(u64::MAX), false),
+        (i64::MIN, Some(i64::MAX), Some(u64::MAX - 1), true),
+        (i64::MAX, Some(i64::MIN), Some(0), false),
+        (-1, Some(i64::MAX), Some(i64::MAX.unsigned_abs()), true),
+    ];
+    for (event_time, known_at, lateness, late) in cases {
+        let lateness = lateness.map(Lateness::from_micros);
+        assert_eq!(
+            is_late(EventTime(event_time), known_at.map(EventTime), lateness),
+            late,
+            "{event_time} {known_at:?} {lateness:?}"
+        );
+    }
+    assert_eq!(Lateness::from_micros(9_000_000_000).to_string(), "2h30m");
+}
+
 /// The spine of the user-purchase example: a TTL of 4 days, of 3 days 9 hours, of 3 days.
 #[test]
 fn ttl_of_the_purchase_example() {
