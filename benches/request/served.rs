@@ -27,6 +27,7 @@ pub fn host(directory: &Path, widths: Widths, rows: Rows) -> Host {
             digest: put_snapshot(&store, &path).expect("the store can be written"),
             watermark_us: NOW.0,
             row_count: view.rows(rows),
+            late_count: None,
         };
         snapshots.insert(view.name().to_owned(), entry);
     }

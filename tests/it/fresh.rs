@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use unskew::metrics::FreshMetrics;
 use unskew::{FreshOptions, Host, HostOptions, PushError, Pushed, Refresh, Refusal, Session};
-use unskew_batch::{ArrivalOptions, BackfillOptions, replay_arrivals};
+use unskew_batch::{ArrivalOptions, BackfillOptions, Project, replay_arrivals};
 use unskew_frame::Value;
 use unskew_snapshot::{EventTime, MICROS_PER_DAY, MICROS_PER_HOUR, Status};
 use unskew_tests::hostile::{Function, Guest};
@@ -117,8 +117,14 @@ impl World {
                 of_view.count(),
                 "{view}"
             );
-            let is_keyless = |(_, refusal): &(usize, Refusal)| *refusal == Refusal::NoKey;
-            assert!(pushed.refused.iter().all(is_keyless), "{view}: {pushed:?}");
+            let late = batch.iter().filter(|(kind, index)| {
+                let event = || &self.log.impressions[*index];
+                let has_key = || event().item.is_some() && (*view == "item_ctr" || event().segment.is_some());
+                *view != "item_context" && *kind == 0 && self.log.is_late(event()) && has_key()
+            });
+            assert_eq!(pushed.refused_for(Refusal::Late), late.count(), "{view}: {pushed:?}");
+            let is_left_out = |(_, refusal): &(usize, Refusal)| matches!(refusal, Refusal::NoKey | Refusal::Late);
+            assert!(pushed.refused.iter().all(is_left_out), "{view}: {pushed:?}");
         }
         for (kind, index) in batch {
             self.arrived[*kind].insert(*index);
@@ -139,6 +145,7 @@ impl World {
             impressions: impressions.map(|(_, event)| event.clone()).collect(),
             items: items.map(|(_, item)| item.clone()).collect(),
             has_known_at: self.log.has_known_at,
+            lateness: self.log.lateness,
         }
     }
 
@@ -173,7 +180,7 @@ impl World {
                         known
                             .impressions
                             .iter()
-                            .filter(|event| event.item == Some(item))
+                            .filter(|event| event.item == Some(item) && !known.is_late(event))
                             .filter(|event| {
                                 event
                                     .known_at
@@ -390,9 +397,14 @@ proptest! {
         seed: u64,
         impressions in 100_usize..500,
         has_known_at: bool,
+        lateness in prop::option::of(0..MICROS_PER_DAY),
         steps in prop::collection::vec(step(), 6..14),
     ) {
-        let mut world = World::new(seed, impressions, has_known_at, true);
+        let mut log = Log::generate(seed, impressions, has_known_at);
+        if let Some(lateness) = lateness {
+            log = log.with_lateness(lateness);
+        }
+        let mut world = World::of(log, seed, true);
         for step in steps {
             match step {
                 Step::Advance(by) if world.now + by < START + DAYS * MICROS_PER_DAY => world.advance(by),
@@ -538,6 +550,84 @@ fn an_event_that_a_module_fails_on_is_alone_in_that() {
     assert_eq!((metrics.failed_entities, metrics.events), (1, 2), "{metrics:?}");
     host.rollback().expect("the one before is in memory");
     assert_eq!(statuses(answers(&host, "model")), before);
+}
+
+/// Each generation counts by its own lateness, the one that is served says what was refused, and a restart counts none that was not.
+#[test]
+fn a_late_event_is_counted_by_no_generation_that_refuses_it() {
+    let mut log = Log::generate(23, 50, true);
+    let mut fixture = log.fixture();
+    let watermark = EventTime(START + 2 * MICROS_PER_DAY);
+    let mut publish = |fixture: &mut Fixture, hours: i64| {
+        log.lateness = Some(hours * MICROS_PER_HOUR);
+        fixture.project = Project::parse(&fixture.path("unskew.toml"), &log.toml()).expect("a project");
+        fixture.publish(watermark)
+    };
+    publish(&mut fixture, 1);
+    let journal = Some(fixture.path("journal"));
+    let mut host = open(&fixture, journal.clone());
+    // An event of an item of its own that became known at the watermark, so many hours after it happened.
+    let push = |host: &Host, item: i64, late_us: i64| {
+        let mut events = host.events("item_ctr", &["item_id"]).expect("its columns");
+        let event_time = EventTime(watermark.0 + 1 - late_us);
+        let known_at = Some(EventTime(watermark.0 + 1));
+        events
+            .push(event_time, known_at, &[Value::I64(item)])
+            .expect("of its types");
+        let pushed = host.push(&events, EventTime(watermark.0 + 1)).expect("there is room");
+        (pushed.taken, pushed.refused_for(Refusal::Late))
+    };
+    let counts = |host: &Host| {
+        let service = host.service("features").expect("it is published");
+        let mut request = service.request(EventTime(watermark.0 + 2));
+        for item in 1_000..1_005 {
+            request.push_candidate(&[Value::I64(item)]).expect("a field");
+        }
+        let mut session = host.session();
+        let served = session.evaluate(&request).expect("it is served");
+        let feature = served.names().position(|name| name == "item_ctr:impressions_7d");
+        let feature = feature.expect("the service has it");
+        [0, 1, 2, 3, 4].map(|row| match served.value(row, feature) {
+            Value::I64(count) => count,
+            other => panic!("{other:?} is no count"),
+        })
+    };
+    const HOUR: i64 = MICROS_PER_HOUR;
+    assert_eq!(push(&host, 1_000, HOUR), (1, 0));
+    assert_eq!(push(&host, 1_001, HOUR + 1), (0, 1));
+    assert_eq!(counts(&host), [1, 0, 0, 0, 0]);
+    let metrics = of_items(&host);
+    assert_eq!(
+        (metrics.refused[Refusal::Late as usize], metrics.events, metrics.has_gap),
+        (1, 1, false)
+    );
+
+    // One that would have taken what was refused says that it lacks it.
+    publish(&mut fixture, 3);
+    host.refresh().expect("it is good");
+    assert!(of_items(&host).has_gap);
+    assert_eq!(push(&host, 1_002, 2 * HOUR), (1, 0));
+    assert_eq!(push(&host, 1_003, 4 * HOUR), (0, 1));
+    assert_eq!(counts(&host), [1, 0, 1, 0, 0]);
+    host.rollback().expect("the one before is in memory");
+    assert_eq!(counts(&host), [1, 0, 0, 0, 0]);
+    // Refused by the one that is served, and counted by the other.
+    assert_eq!(push(&host, 1_004, 2 * HOUR), (0, 1));
+    assert_eq!(counts(&host), [1, 0, 0, 0, 0]);
+    host.unpin();
+    host.refresh().expect("it is good");
+    assert_eq!(counts(&host), [1, 0, 1, 0, 1]);
+
+    let restart = |host: Host, fixture: &Fixture| {
+        drop(host);
+        open(fixture, journal.clone())
+    };
+    host = restart(host, &fixture);
+    assert_eq!(counts(&host), [1, 0, 1, 0, 1]);
+    // What the journal has is not counted by a generation that would have refused it.
+    publish(&mut fixture, 1);
+    host = restart(host, &fixture);
+    assert_eq!(counts(&host), [1, 0, 0, 0, 0]);
 }
 
 /// An event that is pushed twice is counted twice, and the comparison finds it.
@@ -720,8 +810,11 @@ fn what_is_full_says_so_until_there_is_a_newer_snapshot() {
 /// The whole of it, as `unskew replay` does it: a log that arrives event by event, with swaps, rollbacks and restarts between.
 #[test]
 fn a_log_is_served_as_it_arrived() {
-    for has_known_at in [false, true] {
-        let log = Log::generate(11, 700, has_known_at);
+    for (has_known_at, lateness) in [(false, None), (true, None), (true, Some(4 * MICROS_PER_HOUR))] {
+        let mut log = Log::generate(11, 700, has_known_at);
+        if let Some(lateness) = lateness {
+            log = log.with_lateness(lateness);
+        }
         let fixture = log.fixture();
         let start = START + 3 * MICROS_PER_DAY;
         let spine = log.spine(12, 300, start, START + DAYS * MICROS_PER_DAY);
@@ -754,7 +847,9 @@ fn a_log_is_served_as_it_arrived() {
         assert_eq!(found.parity.rows, 300);
         assert_eq!((found.rollbacks, found.restarts), (2, 2));
         assert!(found.swaps >= 2, "{found:?}");
-        assert!(found.events > 500, "{found:?}");
+        assert!(found.events > 400, "{found:?}");
+        assert_eq!(found.late > 100, lateness.is_some(), "{found:?}");
+        assert!(lateness.is_some() || found.late == 0, "{found:?}");
         options.push_twice = true;
         options.disturbances = 0;
         assert!(

@@ -54,6 +54,8 @@ pub struct Log {
     pub impressions: Vec<Impression>,
     pub items: Vec<Item>,
     pub has_known_at: bool,
+    /// What the views of impressions declare.
+    pub lateness: Option<i64>,
 }
 
 /// xorshift64*: the same numbers from the same seed.
@@ -103,6 +105,7 @@ impl Log {
             impressions: Vec::with_capacity(impressions),
             items: Vec::new(),
             has_known_at,
+            lateness: None,
         };
         for _ in 0..impressions {
             let time = match log.impressions.last() {
@@ -136,6 +139,27 @@ impl Log {
             log.items.push(item);
         }
         log
+    }
+
+    /// The same log where views declare a lateness, if it has a known-at: some impressions are exactly as late as they may be, some
+    /// later by a microsecond.
+    pub fn with_lateness(mut self, lateness: i64) -> Self {
+        if self.has_known_at {
+            self.lateness = Some(lateness);
+            for (index, event) in self.impressions.iter_mut().enumerate() {
+                if let beyond @ 0..2 = index % 10 {
+                    event.known_at = Some(event.time + lateness + beyond as i64);
+                }
+            }
+        }
+        self
+    }
+
+    /// Whether an impression is too late to count.
+    pub fn is_late(&self, event: &Impression) -> bool {
+        self.lateness
+            .zip(event.known_at)
+            .is_some_and(|(lateness, known_at)| known_at - event.time > lateness)
     }
 
     /// Mostly at once, now and then hours late; now and then unknown, which is from the first.
@@ -185,18 +209,26 @@ impl Log {
 
     /// A project of the log.
     pub fn fixture(&self) -> Fixture {
-        let known_at = if self.has_known_at {
-            "known_at = \"known_at\""
-        } else {
-            ""
-        };
         Fixture::new(
-            &PROJECT.replace("KNOWN_AT", known_at),
+            &self.toml(),
             &[
                 ("impressions.csv", &self.impressions_csv()),
                 ("items.csv", &self.items_csv()),
             ],
         )
+    }
+
+    /// What the project file says.
+    pub fn toml(&self) -> String {
+        let known_at = if self.has_known_at {
+            "known_at = \"known_at\""
+        } else {
+            ""
+        };
+        let lateness = self.lateness.map(|us| format!("lateness = \"{us}us\""));
+        PROJECT
+            .replace("KNOWN_AT", known_at)
+            .replace("LATENESS", &lateness.unwrap_or_default())
     }
 
     fn impressions_csv(&self) -> String {
@@ -282,7 +314,10 @@ impl Log {
             .impressions
             .iter()
             .filter(|event| {
-                is_of(event) && event.time < seen_at && event.known_at.is_none_or(|known_at| known_at <= seen_at)
+                is_of(event)
+                    && event.time < seen_at
+                    && event.known_at.is_none_or(|known_at| known_at <= seen_at)
+                    && !self.is_late(event)
             })
             .collect();
         let status = if visible.is_empty() {
@@ -380,6 +415,7 @@ source = "impressions"
 module = "ctr-history"
 events = { clicked = "click" }
 inputs = { prior_ctr = 0.005, prior_weight = 100.0 }
+LATENESS
 
 [[view]]
 name = "segment_ctr"
@@ -388,6 +424,7 @@ source = "impressions"
 module = "ctr-history"
 events = { clicked = "click" }
 inputs = { prior_ctr = 0.005, prior_weight = 20.0 }
+LATENESS
 
 [[service]]
 name = "features"

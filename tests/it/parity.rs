@@ -111,6 +111,15 @@ fn a_large_log_with_late_events_is_served_as_it_was_computed() {
     check_served(&log, watermark, &spine);
 }
 
+/// Snapshots leave out what the backfill leaves out.
+#[test]
+fn a_large_log_with_a_declared_lateness_is_served_as_it_was_computed() {
+    let log = Log::generate(9, 2_000, true).with_lateness(5 * MICROS_PER_HOUR);
+    let watermark = START + 8 * MICROS_PER_DAY;
+    let spine = log.spine(10, 300, watermark, watermark + 9 * MICROS_PER_DAY);
+    check_served(&log, watermark, &spine);
+}
+
 #[test]
 fn a_large_backfill_is_what_the_rules_say() {
     for has_known_at in [false, true] {
@@ -161,9 +170,13 @@ proptest! {
         seed: u64,
         impressions in 0_usize..400,
         has_known_at: bool,
+        lateness in proptest::option::of(0..MICROS_PER_DAY),
         frozen in proptest::option::of(0..DAYS),
     ) {
-        let log = Log::generate(seed, impressions, has_known_at);
+        let mut log = Log::generate(seed, impressions, has_known_at);
+        if let Some(lateness) = lateness {
+            log = log.with_lateness(lateness);
+        }
         let spine = log.spine(seed, 120, START - MICROS_PER_HOUR, END + 9 * MICROS_PER_DAY);
         check_rules(&log, &spine, frozen.map(|days| START + days * MICROS_PER_DAY));
     }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use unskew::{Cpu, Host, Refresh, SnapshotEntry, Store};
 use unskew_frame::ColumnType;
 use unskew_registry::{Draft, commit, module_entries, prepare, put_snapshot};
-use unskew_snapshot::{FeatureColumn, KeyColumn, KeyType, SnapshotSchema, SnapshotWriter, WriteOptions};
+use unskew_snapshot::{
+    FeatureColumn, KeyColumn, KeyType, LateEvents, Lateness, SnapshotSchema, SnapshotWriter, WriteOptions,
+};
 use unskew_tests::{Fixture, chain, patient};
 
 use crate::host::{fixture, serve, watermark};
@@ -252,7 +254,7 @@ fn recommit(fixture: &Fixture, view: &str, entry: Option<SnapshotEntry>) {
 }
 
 /// An empty snapshot of states in the store.
-fn states(fixture: &Fixture, key: KeyType, state_version: Option<u32>) -> SnapshotEntry {
+fn states(fixture: &Fixture, key: KeyType, state_version: Option<u32>, late: Option<LateEvents>) -> SnapshotEntry {
     let schema = SnapshotSchema {
         view: "history".to_owned(),
         key: vec![KeyColumn::new("user", key)],
@@ -261,6 +263,7 @@ fn states(fixture: &Fixture, key: KeyType, state_version: Option<u32>) -> Snapsh
     };
     let mut options = WriteOptions::new(schema, watermark(2));
     options.state_version = state_version;
+    options.late = late;
     let path = fixture.path("states.snapshot");
     let writer = SnapshotWriter::create(&path, options).expect("it can be written");
     writer.finish().expect("it can be written");
@@ -269,6 +272,7 @@ fn states(fixture: &Fixture, key: KeyType, state_version: Option<u32>) -> Snapsh
         digest: put_snapshot(&fixture.store, &path).expect("it can be published"),
         watermark_us: watermark(2).0,
         row_count: 0,
+        late_count: None,
     }
 }
 
@@ -293,7 +297,7 @@ fn a_snapshot_that_does_not_fit_is_refused() {
     });
     for version in [None, Some(7)] {
         refused(|fixture| {
-            recommit(fixture, "history", Some(states(fixture, KeyType::I64, version)));
+            recommit(fixture, "history", Some(states(fixture, KeyType::I64, version, None)));
             vec![
                 "view `history`".to_owned(),
                 "states that the module does not read".to_owned(),
@@ -301,7 +305,17 @@ fn a_snapshot_that_does_not_fit_is_refused() {
         });
     }
     refused(|fixture| {
-        recommit(fixture, "history", Some(states(fixture, KeyType::String, None)));
+        recommit(fixture, "history", Some(states(fixture, KeyType::String, None, None)));
         vec!["view `history`".to_owned(), "a key of other types".to_owned()]
+    });
+    refused(|fixture| {
+        let lateness = Lateness::from_micros(7_200_000_000);
+        let late = Some(LateEvents { lateness, count: 0 });
+        recommit(fixture, "history", Some(states(fixture, KeyType::I64, None, late)));
+        vec![
+            "view `history`".to_owned(),
+            "its snapshot was made with a lateness of 2h, the view has no lateness: materialize it from scratch"
+                .to_owned(),
+        ]
     });
 }

@@ -96,6 +96,7 @@ pub fn publish(store: &Store, generation: u64, rows: u64) -> Result<u64, Box<dyn
             digest: published?,
             watermark_us: NOW.0,
             row_count: rows,
+            late_count: None,
         };
         snapshots.insert(view.to_owned(), entry);
     }

@@ -11,7 +11,7 @@ use unskew::{
 };
 use unskew_frame::{Column, Value};
 use unskew_registry::put_module;
-use unskew_snapshot::{EventTime, event_visible_from, is_event_visible, is_visible, visible_from};
+use unskew_snapshot::{EventTime, event_visible_from, is_event_visible, is_late, is_visible, visible_from};
 
 use crate::backfill::{BackfillError, BackfillOptions, compute};
 use crate::parity::{Parity, ReplayError, request, requests};
@@ -57,6 +57,8 @@ pub struct Arrivals {
     pub covered: u64,
     /// Events without a key, which are nobody's in a backfill as well.
     pub keyless: u64,
+    /// Events that were refused because they were late, which a backfill leaves out as well.
+    pub late: u64,
     /// Generations that were served because they were newer.
     pub swaps: u64,
     /// Generations that were served again.
@@ -115,7 +117,7 @@ pub fn replay_arrivals(
             // One that this request sees, and counts.
             let seen = due
                 .iter()
-                .find(|row| source.is_aggregate && source.from(**row) <= now && source.has_key(**row));
+                .find(|row| source.is_aggregate && source.from(**row) <= now && source.counts(**row));
             if let Some(row) = seen.filter(|_| std::mem::take(&mut twice)) {
                 stage.push(source, &[*row], now, &mut random, &mut arrivals)?;
             }
@@ -265,7 +267,8 @@ impl<'a> Stage<'a> {
                 events.push(event_time, known_at, &source.values(*row))?;
             }
             let pushed = self.host.push(&events, now)?;
-            if let Some((place, refusal)) = pushed.refused.iter().find(|(_, refusal)| *refusal != Refusal::NoKey) {
+            let is_left_out = |refusal: Refusal| matches!(refusal, Refusal::NoKey | Refusal::Late);
+            if let Some((place, refusal)) = pushed.refused.iter().find(|(_, refusal)| !is_left_out(*refusal)) {
                 return Err(ArrivalError::Refused {
                     view: source.view.clone(),
                     event_time: source.times(some[*place]).0,
@@ -274,7 +277,8 @@ impl<'a> Stage<'a> {
             }
             arrivals.events += pushed.taken as u64;
             arrivals.covered += pushed.covered as u64;
-            arrivals.keyless += pushed.refused.len() as u64;
+            arrivals.keyless += pushed.refused_for(Refusal::NoKey) as u64;
+            arrivals.late += pushed.refused_for(Refusal::Late) as u64;
         }
         Ok(())
     }
@@ -393,11 +397,12 @@ impl Source {
             .collect()
     }
 
-    fn has_key(&self, row: usize) -> bool {
+    /// Whether a row is an event that counts for somebody.
+    fn counts(&self, row: usize) -> bool {
+        let (event_time, known_at) = self.times(row);
         let values = self.values(row);
-        values[..self.rows.table.key_columns()]
-            .iter()
-            .all(|value| !value.is_null())
+        let key = &values[..self.rows.table.key_columns()];
+        key.iter().all(|value| !value.is_null()) && !is_late(event_time, known_at, self.rows.table.view.lateness())
     }
 
     fn next(&mut self, by: EventTime) -> Option<usize> {

@@ -58,6 +58,9 @@ pub struct ViewAudit {
     pub is_aggregate: bool,
     /// How old the rows are when they are used.
     pub ages: Ages,
+    /// Events that no row has, because they became known later than the view's lateness allows: those that the last row of the
+    /// spine could see else. None without a lateness.
+    pub late: Option<u64>,
     /// Rows of the spine whose entity has none.
     pub not_found: u64,
     /// Rows whose entity has one that is older than the TTL.

@@ -26,7 +26,7 @@ use std::time::Instant;
 use arrow::array::ArrayRef;
 use tempfile::TempDir;
 use unskew::{Descriptor, Module, Plan};
-use unskew_snapshot::EventTime;
+use unskew_snapshot::{EventTime, Lateness};
 
 use self::history::History;
 use self::memory::Budget;
@@ -278,6 +278,7 @@ impl<'a> Engine<'a> {
                 entry: ViewEntry {
                     rows: joined.counts,
                     history: joined.history,
+                    lateness_us: history.step.lateness.map(Lateness::as_micros),
                 },
                 ties: joined.ties,
                 quarantined: joined.quarantined,

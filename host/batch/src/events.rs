@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use unskew_snapshot::{EntityKey, EventTime, event_visible_from, is_event_visible};
+use unskew_snapshot::{EntityKey, EventTime, Lateness, event_visible_from, is_event_visible, is_late};
 
 use crate::table::{Table, VersionOrder};
 
@@ -14,27 +14,33 @@ pub struct EventIndex {
     groups: HashMap<EntityKey, Vec<u32>>,
     event_time: Vec<EventTime>,
     known_at: Option<Vec<Option<EventTime>>>,
+    /// The rows of events that count for nobody because they were late.
+    late: Vec<u32>,
 }
 
 impl EventIndex {
-    /// Sorts the rows of `table`, whose keys are `keys`. Events without a key belong to no entity. All of the table's
-    /// columns, in their order, are the row bytes.
+    /// Sorts the rows of `table`, whose keys are `keys`. Events without a key belong to no entity, and so do those that became known
+    /// later than `lateness` allows. All of the table's columns, in their order, are the row bytes.
     ///
     /// # Panics
     /// Unless there is a key, or none, for each row.
-    pub fn build(keys: Vec<Option<EntityKey>>, table: &Table) -> Self {
+    pub fn build(keys: Vec<Option<EntityKey>>, table: &Table, lateness: Option<Lateness>) -> Self {
         assert!(keys.len() == table.rows(), "a key for each row");
-        let mut groups: HashMap<EntityKey, Vec<u32>> = HashMap::new();
-        for (row, key) in (0..).zip(keys) {
-            if let Some(key) = key {
-                groups.entry(key).or_default().push(row);
-            }
-        }
         let mut index = Self {
             groups: HashMap::new(),
             event_time: table.event_time().to_vec(),
             known_at: table.known_at().map(<[_]>::to_vec),
+            late: Vec::new(),
         };
+        let mut groups: HashMap<EntityKey, Vec<u32>> = HashMap::new();
+        for (row, key) in (0..).zip(keys) {
+            let Some(key) = key else { continue };
+            let (event_time, known_at) = index.times(row);
+            match is_late(event_time, known_at, lateness) {
+                true => index.late.push(row),
+                false => groups.entry(key).or_default().push(row),
+            }
+        }
         let mut order = VersionOrder::new(table);
         for rows in groups.values_mut() {
             rows.sort_unstable_by(|a, b| {
@@ -63,6 +69,11 @@ impl EventIndex {
             self.groups.iter().map(|(key, rows)| (key, rows.as_slice())).collect();
         groups.sort_unstable_by_key(|(key, _)| *key);
         groups
+    }
+
+    /// The number of events that would be visible at `at` if they had not been late.
+    pub fn late(&self, at: EventTime) -> u64 {
+        self.late.iter().filter(|row| self.is_visible(**row, at)).count() as u64
     }
 
     fn is_visible(&self, row: u32, at: EventTime) -> bool {

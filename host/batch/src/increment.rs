@@ -5,13 +5,13 @@ use std::sync::Arc;
 use unskew::{CallLimits, EvaluateError, Instance, Module, descriptors};
 use unskew_frame::Value;
 use unskew_snapshot::{
-    EventTime, LayerError, Layers, MAX_DELTAS, OpenError, Row, Snapshot, SnapshotMeta, SnapshotWriter, Version,
-    WriteOptions, Written, compare_versions, encode_row, is_event_visible, is_visible,
+    EventTime, LateEvents, Lateness, LayerError, Layers, MAX_DELTAS, OpenError, Row, Snapshot, SnapshotMeta,
+    SnapshotWriter, Version, WriteOptions, Written, compare_versions, encode_row, is_event_visible, is_visible,
 };
 
 use crate::aggregate::{EventLog, FoldError, fold_events};
 use crate::backfill::BackfillError;
-use crate::materialize::{Materialized, snapshot_options};
+use crate::materialize::{Materialized, late_events, snapshot_options};
 use crate::project::Project;
 use crate::view::{ViewTable, view_source};
 use crate::view_rows::ViewRows;
@@ -101,7 +101,7 @@ fn make(
         path: previous.path.to_owned(),
         source,
     };
-    check(before.newest(), &options).map_err(unusable)?;
+    check(before.newest(), &options, source.view.lateness()).map_err(unusable)?;
     if what == What::Delta {
         options.delta = Some(before.next_delta().ok_or(unusable(WhyNot::TooManyDeltas))?);
     }
@@ -114,17 +114,26 @@ fn make(
         view: view.to_owned(),
         source,
     };
+    let Some(module) = module else {
+        let writer = SnapshotWriter::create(path, options).map_err(failed)?;
+        let written = add_rows(&table, before, writer, what)?.map_err(failed)?;
+        return Ok(Materialized { written, files });
+    };
+    let log = table.event_log()?;
+    let late_before = before
+        .late()
+        .filter(|_| what == What::Whole)
+        .map_or(0, |late| late.count);
+    options.late = late_events(&table.view, &log, watermark).map(|late| LateEvents {
+        count: late.count.saturating_add(late_before),
+        ..late
+    });
     let writer = SnapshotWriter::create(path, options).map_err(failed)?;
-    let written = match module {
-        None => add_rows(&table, before, writer, what)?.map_err(failed)?,
-        Some(module) => {
-            let mut instance = module.instantiate(CallLimits::BATCH)?;
-            match fold_into(&table.event_log()?, before, &mut instance, writer, what) {
-                Ok(written) => written,
-                Err(FoldError::Write(source)) => return Err(failed(source)),
-                Err(FoldError::Call(error)) => return Err(EvaluateError::call(view, &instance, error).into()),
-            }
-        }
+    let mut instance = module.instantiate(CallLimits::BATCH)?;
+    let written = match fold_into(&log, before, &mut instance, writer, what) {
+        Ok(written) => written,
+        Err(FoldError::Write(source)) => return Err(failed(source)),
+        Err(FoldError::Call(error)) => return Err(EvaluateError::call(view, &instance, error).into()),
     };
     Ok(Materialized { written, files })
 }
@@ -153,6 +162,14 @@ pub enum WhyNot {
     /// Another module made its states.
     #[error("its states are those of another version of the module")]
     Module,
+    /// Its view declared another lateness: it has events that the view would refuse now, or lacks some that it would take.
+    #[error("it was made with {}, the view has {}", shown(found), shown(lateness))]
+    Lateness {
+        /// The lateness of the snapshot.
+        found: Option<Lateness>,
+        /// That of the view.
+        lateness: Option<Lateness>,
+    },
     /// It is of a later time.
     #[error("its watermark, {found}, is later than {watermark}")]
     Later {
@@ -163,8 +180,12 @@ pub enum WhyNot {
     },
 }
 
+fn shown(lateness: &Option<Lateness>) -> String {
+    lateness.map_or("no lateness".to_owned(), |lateness| format!("a lateness of {lateness}"))
+}
+
 /// The snapshot is of this view and no later.
-fn check(meta: &SnapshotMeta, options: &WriteOptions) -> Result<(), WhyNot> {
+fn check(meta: &SnapshotMeta, options: &WriteOptions, lateness: Option<Lateness>) -> Result<(), WhyNot> {
     if meta.schema != options.schema {
         return Err(WhyNot::Schema {
             found: meta.schema.view.clone(),
@@ -173,6 +194,10 @@ fn check(meta: &SnapshotMeta, options: &WriteOptions) -> Result<(), WhyNot> {
     }
     if (meta.module_digest, meta.state_version) != (options.module_digest, options.state_version) {
         return Err(WhyNot::Module);
+    }
+    let found = meta.late.map(|late| late.lateness);
+    if found != lateness {
+        return Err(WhyNot::Lateness { found, lateness });
     }
     if options.watermark < meta.watermark {
         return Err(WhyNot::Later {

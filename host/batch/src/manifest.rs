@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use unskew::Digest;
-use unskew_snapshot::Status;
+use unskew_snapshot::{Status, format_duration_us};
 
 use crate::storage::Storage;
 
@@ -67,6 +67,9 @@ pub struct ViewEntry {
     pub rows: ViewCounts,
     /// Those of its history.
     pub history: HistoryCounts,
+    /// How much later than it happened an event may have become known and counts, in microseconds; for ever if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateness_us: Option<u64>,
 }
 
 /// The rows of a spine by what a view has for them.
@@ -91,6 +94,10 @@ pub struct HistoryCounts {
     pub rows: u64,
     /// Left out, as a part of their key is missing.
     pub without_key: u64,
+    /// Left out, as they are events that became known later than the view's lateness allows: those that the last row of the spine
+    /// could see else, of all entities.
+    #[serde(default)]
+    pub late: u64,
     /// Left out, as no row of the spine can see them: of other entities, or later. A few of them may not be counted.
     pub unseen: u64,
 }
@@ -210,6 +217,13 @@ impl BackfillManifest {
             format!("{} us", other.lag_us),
         );
         push(Moved::Question, "where", shown_filter(self), shown_filter(other));
+        let views: BTreeSet<&String> = self.views.keys().chain(other.views.keys()).collect();
+        for view in &views {
+            let lateness = |manifest: &Self| manifest.views.get(*view).and_then(|entry| entry.lateness_us);
+            let shown = |lateness: Option<u64>| lateness.map_or("none".to_owned(), format_duration_us);
+            let what = format!("lateness of {view}");
+            push(Moved::Question, &what, shown(lateness(self)), shown(lateness(other)));
+        }
         push(
             Moved::Code,
             "semantics",
@@ -224,12 +238,7 @@ impl BackfillManifest {
             other.toolchain.clone(),
         );
         push(Moved::Code, "engine", self.engine.to_string(), other.engine.to_string());
-        for name in self
-            .modules
-            .keys()
-            .chain(other.modules.keys())
-            .collect::<std::collections::BTreeSet<_>>()
-        {
+        for name in self.modules.keys().chain(other.modules.keys()).collect::<BTreeSet<_>>() {
             let digest =
                 |modules: &BTreeMap<String, Digest>| modules.get(name).map_or("none".to_owned(), Digest::to_string);
             push(
@@ -240,11 +249,7 @@ impl BackfillManifest {
             );
         }
         let (before, after) = (by_name(&self.inputs), by_name(&other.inputs));
-        for name in before
-            .keys()
-            .chain(after.keys())
-            .collect::<std::collections::BTreeSet<_>>()
-        {
+        for name in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
             let shown = |inputs: &BTreeMap<String, Vec<Digest>>| match inputs.get(name).map(Vec::as_slice) {
                 None => "none".to_owned(),
                 Some(digests) => digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", "),
@@ -252,12 +257,7 @@ impl BackfillManifest {
             push(Moved::Data, &format!("input {name}"), shown(&before), shown(&after));
         }
         push(Moved::Result, "rows", self.rows.to_string(), other.rows.to_string());
-        for name in self
-            .ties
-            .keys()
-            .chain(other.ties.keys())
-            .collect::<std::collections::BTreeSet<_>>()
-        {
+        for name in self.ties.keys().chain(other.ties.keys()).collect::<BTreeSet<_>>() {
             let ties = |ties: &BTreeMap<String, u64>| ties.get(name).copied().unwrap_or(0).to_string();
             push(
                 Moved::Result,
@@ -265,6 +265,16 @@ impl BackfillManifest {
                 ties(&self.ties),
                 ties(&other.ties),
             );
+        }
+        for view in &views {
+            let late = |manifest: &Self| {
+                manifest
+                    .views
+                    .get(*view)
+                    .map_or(0, |entry| entry.history.late)
+                    .to_string()
+            };
+            push(Moved::Result, &format!("late in {view}"), late(self), late(other));
         }
         push(
             Moved::Result,

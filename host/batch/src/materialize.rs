@@ -5,11 +5,11 @@ use unskew::catalog::{Entity, View};
 use unskew::{CallLimits, EvaluateError, Kind, Module, STATE_FEATURE, descriptors};
 use unskew_frame::{ColumnType, Value};
 use unskew_snapshot::{
-    DuplicateKeys, EventTime, FeatureColumn, KeyColumn, SnapshotSchema, SnapshotWriter, Ttl, WriteOptions, Written,
-    is_visible,
+    DuplicateKeys, EventTime, FeatureColumn, KeyColumn, LateEvents, SnapshotSchema, SnapshotWriter, Ttl, WriteOptions,
+    Written, is_visible,
 };
 
-use crate::aggregate::{FoldError, fold_states};
+use crate::aggregate::{EventLog, FoldError, fold_states};
 use crate::backfill::BackfillError;
 use crate::project::Project;
 use crate::reader::InputFile;
@@ -133,13 +133,14 @@ fn write_states(
     module: &Module,
     watermark: EventTime,
     path: &Path,
-    options: WriteOptions,
+    mut options: WriteOptions,
 ) -> Result<Written, BackfillError> {
     let failed = |source| BackfillError::Snapshot {
         view: table.view.name.clone(),
         source,
     };
     let log = table.event_log()?;
+    options.late = late_events(&table.view, &log, watermark);
     let mut instance = module.instantiate(CallLimits::BATCH)?;
     let mut writer = SnapshotWriter::create(path, options).map_err(failed)?;
     let folded = fold_states(&log, watermark, &mut instance, |key, last, state| {
@@ -152,4 +153,10 @@ fn write_states(
         Err(FoldError::Write(source)) => Err(failed(source)),
         Err(FoldError::Call(error)) => Err(EvaluateError::call(&table.view.name, &instance, error).into()),
     }
+}
+
+/// What an aggregate leaves out of the states as of `watermark`, if its view declares a lateness.
+pub(crate) fn late_events(view: &View, log: &EventLog<'_>, watermark: EventTime) -> Option<LateEvents> {
+    let count = log.index.late(watermark);
+    view.lateness().map(|lateness| LateEvents { lateness, count })
 }

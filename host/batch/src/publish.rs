@@ -150,6 +150,7 @@ impl<'a> Publisher<'a> {
             digest: put_snapshot(self.store, path)?,
             watermark_us: self.watermark.as_micros(),
             row_count: made.written.row_count,
+            late_count: made.written.late.map(|late| late.count),
         })
     }
 }

@@ -144,7 +144,7 @@ impl ViewTable {
     pub fn event_log(&self) -> Result<EventLog<'_>, BackfillError> {
         Ok(EventLog {
             table: &self.table,
-            index: EventIndex::build(self.keys()?, &self.table),
+            index: EventIndex::build(self.keys()?, &self.table, self.view.lateness()),
             columns: self.values().iter().collect(),
             call_rows: MAX_CALL_ROWS,
         })

@@ -121,6 +121,7 @@ fn text(found: &Audit, options: &AuditOptions) -> String {
                 "not found",
                 "too old",
                 "naive leaks",
+                "late",
                 "after label",
                 "youngest",
                 "median",
@@ -162,6 +163,7 @@ fn view_line(view: &ViewAudit) -> Vec<String> {
         grouped(view.not_found),
         grouped(view.expired),
         grouped(view.naive_leaks),
+        view.late.map_or(String::new(), grouped),
         view.after_label.map_or(String::new(), grouped),
         age(0.0),
         age(0.5),
@@ -231,6 +233,7 @@ fn view_json(view: &ViewAudit) -> Json {
         "not_found": view.not_found,
         "expired": view.expired,
         "naive_leaks": view.naive_leaks,
+        "late": view.late,
         "after_label": view.after_label,
         "mistraced": view.mistraced,
         "age_us": {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use unskew_batch::{
     BackfillError, BackfillOptions, DEFAULT_MAX_QUARANTINED, Interrupt, OutputOptions, Pruning, ReadError, Resources,
     WriteError, backfill, manifest_path, quarantine_path,
 };
+use unskew_snapshot::{LateEvents, Lateness};
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Failure, INTERRUPTED};
-use crate::output::{check_directory, is_same_file};
+use crate::output::{check_directory, is_same_file, late_text};
 use crate::question::QuestionArgs;
 use crate::value::{parse_bytes, parse_lag};
 use crate::watch::{Style, Watch};
@@ -119,6 +121,13 @@ impl Backfill {
         for (view, ties) in &made.manifest.ties {
             facts = facts.with(format!("ties in {view}"), grouped(*ties));
         }
+        for (view, entry) in &made.manifest.views {
+            let late = entry.lateness_us.map(|lateness_us| LateEvents {
+                lateness: Lateness::from_micros(lateness_us),
+                count: entry.history.late,
+            });
+            facts = facts.with_some(&format!("late in {view}"), late.map(late_text));
+        }
         facts = facts.with_some("read of the spine", read_of(made.spine_read));
         for (view, read) in &made.history_read {
             facts = facts.with_some(&format!("read of {view}"), read_of(*read));
@@ -135,11 +144,18 @@ impl Backfill {
             .with("digest", file.digest)
             .with("manifest", manifest.display())
             .text();
+        let late = made
+            .manifest
+            .views
+            .iter()
+            .filter(|(_, entry)| entry.lateness_us.is_some());
+        let late: BTreeMap<&String, u64> = late.map(|(view, entry)| (view, entry.history.late)).collect();
         let json = json!({
             "service": options.service,
             "rows": file.rows,
             "features": features,
             "ties": made.manifest.ties,
+            "late": late,
             "spine_read": read_json(made.spine_read),
             "history_read": made.history_read.iter().map(|(view, read)| (view.clone(), read_json(*read))).collect::<serde_json::Map<_, _>>(),
             "path": file.path.display().to_string(),

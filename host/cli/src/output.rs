@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use unskew_batch::url_of;
-use unskew_snapshot::{EventTime, WriteError, Written};
+use unskew_snapshot::{EventTime, LateEvents, WriteError, Written};
 
-use crate::answer::{Answer, Facts, grouped};
+use crate::answer::{Answer, Facts, counted, grouped};
 use crate::failure::{Context, Failure};
 
 /// Checks before long work that a file can be put at `path`: its directory is there. A URL needs none.
@@ -50,6 +50,7 @@ pub fn answer_written(view: &str, watermark: EventTime, written: &Written) -> An
         .with("watermark", watermark)
         .with("rows", grouped(written.row_count))
         .with("ties", grouped(written.ties))
+        .with_some("late", written.late.map(late_text))
         .with("file", &path)
         .with("size", format!("{} bytes", grouped(written.file_bytes)))
         .text();
@@ -58,10 +59,20 @@ pub fn answer_written(view: &str, watermark: EventTime, written: &Written) -> An
         "watermark": watermark.to_string(),
         "rows": written.row_count,
         "ties": written.ties,
+        "late": written.late.map(|late| late.count),
         "path": path.to_string(),
         "bytes": written.file_bytes,
     });
     Answer::new(text, json)
+}
+
+/// What is said of events that a view leaves out.
+pub fn late_text(late: LateEvents) -> String {
+    format!(
+        "{} left out, known more than {} after the fact",
+        counted(late.count, "event"),
+        late.lateness
+    )
 }
 
 /// Puts `bytes` at `path` in one step, in place of what was there.

@@ -83,12 +83,22 @@ impl Publish {
         for (view, entry) in &manifest.snapshots {
             facts = facts.with(
                 format!("view {view}"),
-                format!("{}, {}", counted(entry.row_count, "row"), entry.digest),
+                format!(
+                    "{}, {}{}",
+                    counted(entry.row_count, "row"),
+                    late(entry.late_count),
+                    entry.digest
+                ),
             );
             for (number, delta) in (1..).zip(&entry.deltas) {
                 facts = facts.with(
                     format!("delta {number} of {view}"),
-                    format!("{}, {}", counted(delta.row_count, "row"), delta.digest),
+                    format!(
+                        "{}, {}{}",
+                        counted(delta.row_count, "row"),
+                        late(delta.late_count),
+                        delta.digest
+                    ),
                 );
             }
         }
@@ -100,7 +110,12 @@ impl Publish {
                 (name.clone(), json!({ "version": entry.version, "digest": entry.digest }))
             }).collect::<serde_json::Map<String, Json>>(),
             "snapshots": manifest.snapshots.iter().map(|(view, entry)| {
-                (view.clone(), json!({ "rows": entry.row_count, "digest": entry.digest, "deltas": entry.deltas }))
+                (view.clone(), json!({
+                    "rows": entry.row_count,
+                    "late": entry.late_count,
+                    "digest": entry.digest,
+                    "deltas": entry.deltas,
+                }))
             }).collect::<serde_json::Map<String, Json>>(),
         });
         Ok(Answer {
@@ -109,6 +124,11 @@ impl Publish {
             is_partial: false,
         })
     }
+}
+
+/// What is said of the events that a file leaves out.
+fn late(count: Option<u64>) -> String {
+    count.map_or(String::new(), |count| counted(count, "late event") + " left out, ")
 }
 
 /// The views that the project's services read. Every service is resolved as a host would do it.

@@ -8,7 +8,7 @@ use unskew_batch::materialize;
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
 use crate::modules::{ModuleArgs, modules_of_view};
-use crate::output::check_new_snapshot;
+use crate::output::{check_new_snapshot, late_text};
 use crate::project::{ProjectArgs, check_defined};
 use crate::snapshot::diff::compare;
 use crate::snapshot::layers::{open_layers, open_whole};
@@ -71,19 +71,28 @@ impl Rebuild {
         watch.say(&format!("making view {name} again as of {watermark}"));
         let made = materialize(&project, &modules, &name, watermark, &path);
         drop(watch);
-        let rows = made?.written.row_count;
+        let written = made?.written;
+        let rows = written.row_count;
         let after = open_whole(&path)?;
 
         let facts = Facts::default()
             .with("view", &name)
             .with("watermark", watermark)
             .with("rows", grouped(rows))
+            .with_some("late", written.late.map(late_text))
             .with_some("file", self.out.as_ref().map(|out| out.display()));
+        let lateness = [&before, &after].map(|layers| layers.late().map(|late| late.lateness));
+        let [of_snapshot, of_view] =
+            lateness.map(|lateness| lateness.map_or("none".to_owned(), |lateness| lateness.to_string()));
+        let differs = (of_snapshot != of_view)
+            .then(|| format!("{of_view}, of the snapshot {of_snapshot}: other events are left out"));
+        let facts = facts.with_some("lateness", differs);
         let versions = [&before, &after].map(|layers| layers.newest().state_version);
         let mut json = json!({
             "view": name,
             "watermark": watermark.to_string(),
             "rows": rows,
+            "late": written.late.map(|late| late.count),
             "path": self.out.as_ref().map(|out| out.display().to_string()),
             "state_versions": versions,
         });

@@ -132,6 +132,7 @@ fn answer(service: &str, found: &Arrivals) -> Result<Answer, Failure> {
         .with("events", format!("{} pushed", grouped(found.events)))
         .with("", format!("{} that snapshots had", grouped(found.covered)))
         .with("", format!("{} without a key", grouped(found.keyless)))
+        .with("", format!("{} refused as late", grouped(found.late)))
         .with("swaps", found.swaps)
         .with("rollbacks", found.rollbacks)
         .with("restarts", found.restarts)
@@ -145,6 +146,7 @@ fn answer(service: &str, found: &Arrivals) -> Result<Answer, Failure> {
         "events": found.events,
         "covered": found.covered,
         "keyless": found.keyless,
+        "late": found.late,
         "swaps": found.swaps,
         "rollbacks": found.rollbacks,
         "restarts": found.restarts,

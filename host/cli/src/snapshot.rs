@@ -16,6 +16,7 @@ use unskew_snapshot::{
 use self::layers::{delta_facts, delta_json, digest_of, layers_on};
 use crate::answer::{Answer, Facts, counted, grouped, titled_table};
 use crate::failure::Failure;
+use crate::output::late_text;
 use crate::value::{parse_hex, value_json, value_text};
 use crate::watch::Watch;
 
@@ -124,6 +125,7 @@ impl Inspect {
             )
             .with_some("module", module)
             .with_some("state version", meta.state_version)
+            .with_some("late", meta.late.map(late_text))
             .with("builder", &meta.builder);
         let facts = delta_facts(facts, meta);
         let key = schema.key.iter().map(|part| (&part.name, part.key_type.to_string()));
@@ -172,6 +174,8 @@ impl Inspect {
             "row_bytes": snapshot.row_bytes_each(),
             "module": module,
             "state_version": meta.state_version,
+            "lateness_us": meta.late.map(|late| late.lateness.as_micros()),
+            "late": meta.late.map(|late| late.count),
             "builder": meta.builder,
             "delta": delta_json(meta),
         });

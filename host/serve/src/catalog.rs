@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unskew_frame::ColumnType;
-use unskew_snapshot::KeyType;
+use unskew_snapshot::{KeyType, Lateness};
 
 /// The name under which the prediction time is an input of every transform that asks for it.
 pub const PREDICTION_TIME: &str = "prediction_time";
@@ -69,6 +69,17 @@ pub struct View {
     /// How old its snapshot may be when it is served, and what happens then; any age if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
+    /// How much later than it happened an event may become known and still count, in microseconds: see
+    /// [`is_late`](unskew_snapshot::is_late). Of an aggregate alone; for ever if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateness_us: Option<u64>,
+}
+
+impl View {
+    /// How late an event may become known and still count.
+    pub fn lateness(&self) -> Option<Lateness> {
+        self.lateness_us.map(Lateness::from_micros)
+    }
 }
 
 /// How old a snapshot may be. Its age is the prediction time of a request less the snapshot's watermark: no clock is read.

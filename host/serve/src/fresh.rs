@@ -91,6 +91,13 @@ pub struct Pushed {
     pub failure: Option<String>,
 }
 
+impl Pushed {
+    /// How many events were not taken for a reason.
+    pub fn refused_for(&self, reason: Refusal) -> usize {
+        self.refused.iter().filter(|(_, refusal)| *refusal == reason).count()
+    }
+}
+
 /// Why events were not pushed, none of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use unskew_frame::ColumnType;
-use unskew_snapshot::{EventTime, KeyType, LayerError, Layers, OpenError as SnapshotError};
+use unskew_snapshot::{EventTime, KeyType, Lateness, LayerError, Layers, OpenError as SnapshotError};
 
 use crate::audit::Audit;
 use crate::catalog::{Staleness, WhenStale};
@@ -240,6 +240,7 @@ fn overlay(
     if view.aggregate.is_some() {
         check_state(descriptor, layers.newest().state_version).ok()?;
     }
+    check_lateness(view.lateness(), layers).ok()?;
     let schema = EventSchema::new(catalog, view, descriptor, layers)?;
     let max_bytes = options.fresh.max_view_bytes();
     Some(Arc::new(Overlay::new(schema, layers, module, max_bytes)))
@@ -292,6 +293,7 @@ fn served_view(
         ))
     })?;
     let layers = &served.layers;
+    check_lateness(step.lateness, layers).map_err(mismatch)?;
     let schema = layers.schema();
     if served.key_types != step.key_types {
         return Err(mismatch("its snapshot has a key of other types".to_owned()));
@@ -346,6 +348,21 @@ fn check_state(module: Option<&Descriptor>, version: Option<u32>) -> Result<(), 
             "its snapshot holds states that the module does not read: materialize it with this version of the module"
                 .to_owned(),
         ),
+    }
+}
+
+/// The snapshot leaves out the late events that pushes refuse, and no others.
+fn check_lateness(lateness: Option<Lateness>, layers: &Layers) -> Result<(), String> {
+    let found = layers.newest().late.map(|late| late.lateness);
+    let shown =
+        |lateness: Option<Lateness>| lateness.map_or("no lateness".to_owned(), |late| format!("a lateness of {late}"));
+    match found == lateness {
+        true => Ok(()),
+        false => Err(format!(
+            "its snapshot was made with {}, the view has {}: materialize it from scratch and publish again",
+            shown(found),
+            shown(lateness)
+        )),
     }
 }
 

@@ -62,7 +62,7 @@ pub struct FreshMetrics {
     /// What the module said when it last failed.
     pub failure: Option<String>,
     /// Whether a generation in memory has a snapshot so old that events which it does not have are forgotten: their time is
-    /// between its watermark and a later one's.
+    /// between its watermark and a later one's; or whose lateness is greater than that by which events were refused since.
     pub has_gap: bool,
     /// Events that are kept: those that the snapshot of some generation in memory does not have.
     pub events: u64,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use unskew_frame::{Column, ColumnType, Value};
-use unskew_snapshot::{KeyType, Ttl};
+use unskew_snapshot::{KeyType, Lateness, Ttl};
 
 use crate::catalog::{Binding, Catalog, Constant, Entity, Field, ModuleUse, PREDICTION_TIME, Service, Staleness, View};
 use crate::descriptor::{ColumnDescriptor, Descriptor, Kind};
@@ -58,6 +58,8 @@ pub struct ViewStep {
     pub ttl: Option<Ttl>,
     /// How old its snapshot may be.
     pub staleness: Option<Staleness>,
+    /// How late an event may become known and still count.
+    pub lateness: Option<Lateness>,
     /// What is read.
     pub read: ViewRead,
 }
@@ -373,6 +375,9 @@ impl<'a> Resolver<'a> {
             keys.push(slot);
         }
         let read = match &view.aggregate {
+            None if view.lateness_us.is_some() => {
+                return Err("it has a lateness, but no events: only an aggregate has".to_owned());
+            }
             None => ViewRead::Features(Vec::new()),
             Some(aggregate) => self.aggregate(view, aggregate)?,
         };
@@ -382,6 +387,7 @@ impl<'a> Resolver<'a> {
             key_types: entity.keys.iter().map(|column| column.key_type).collect(),
             ttl: view.ttl_us.map(Ttl::from_micros),
             staleness: view.staleness,
+            lateness: view.lateness(),
             read,
         });
         Ok(self.plan.views.len() - 1)

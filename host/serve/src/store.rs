@@ -74,6 +74,9 @@ pub struct SnapshotEntry {
     pub watermark_us: i64,
     /// Its rows.
     pub row_count: u64,
+    /// Events that it leaves out because they were late, if its view declares a lateness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_count: Option<u64>,
     /// In the order of their numbers: what is served is as of the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deltas: Vec<FileEntry>,
@@ -88,6 +91,9 @@ pub struct FileEntry {
     pub watermark_us: i64,
     /// Its rows; of a delta the keys that it removes, too.
     pub row_count: u64,
+    /// Events that it leaves out because they were late, if its view declares a lateness; of a delta, those since the file before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_count: Option<u64>,
 }
 
 impl SnapshotEntry {
@@ -97,11 +103,13 @@ impl SnapshotEntry {
             digest,
             watermark_us,
             row_count,
+            late_count,
         } = base;
         Self {
             digest,
             watermark_us,
             row_count,
+            late_count,
             deltas: Vec::new(),
         }
     }
@@ -112,6 +120,7 @@ impl SnapshotEntry {
             digest: self.digest,
             watermark_us: self.watermark_us,
             row_count: self.row_count,
+            late_count: self.late_count,
         }
     }
 

@@ -48,7 +48,7 @@ fn table(events: &[Event]) -> (Vec<Option<EntityKey>>, Table) {
 fn log<'a>(keys: &[Option<EntityKey>], table: &'a Table, call_rows: usize) -> EventLog<'a> {
     EventLog {
         table,
-        index: EventIndex::build(keys.to_vec(), table),
+        index: EventIndex::build(keys.to_vec(), table, None),
         columns: table.columns().iter().collect(),
         call_rows,
     }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use unskew::{Descriptor, ViewRead, ViewStep};
 use unskew_frame::Column;
-use unskew_snapshot::{EntityKey, EventTime, is_alive, is_event_visible, is_visible};
+use unskew_snapshot::{EntityKey, EventTime, is_alive, is_event_visible, is_late, is_visible};
 
 use super::{Ages, AuditError, AuditOptions, Origin, Sample, ViewAudit, slot_value, slots_of};
 use crate::backfill::BackfillError;
@@ -18,6 +18,8 @@ struct History {
     rows: ViewRows,
     groups: HashMap<EntityKey, Vec<u32>>,
     is_aggregate: bool,
+    /// Events that count for nobody, because they were late.
+    late: Vec<u32>,
 }
 
 /// Finds again which row of its history each row of the spine has its features of. Gives those of the sampled rows too.
@@ -37,6 +39,11 @@ pub(super) fn audit_view(
         view: step.view.clone(),
         is_aggregate: history.is_aggregate,
         ages: Ages::default(),
+        late: step.lateness.map(|_| {
+            let last = set.spine.times.iter().max().map(|last| sight.seen_at(*last));
+            let is_visible = |row: &&u32| last.is_some_and(|last| history.is_visible(**row, last));
+            history.late.iter().filter(is_visible).count() as u64
+        }),
         not_found: 0,
         expired: 0,
         naive_leaks: 0,
@@ -94,9 +101,14 @@ impl History {
         let source = view_source(project, descriptors, &step.view)?;
         let rows = ViewRows::read(source, None, |_, _| true)?;
         let mut groups: HashMap<EntityKey, Vec<u32>> = HashMap::new();
+        let mut late = Vec::new();
         for (row, key) in (0..).zip(rows.table.keys()?) {
-            if let Some(key) = key {
-                groups.entry(key).or_default().push(row);
+            let Some(key) = key else { continue };
+            let event_time = rows.table.table.event_time()[row as usize];
+            let known_at = rows.table.table.known_at().and_then(|known_at| known_at[row as usize]);
+            match is_late(event_time, known_at, step.lateness) {
+                true => late.push(row),
+                false => groups.entry(key).or_default().push(row),
             }
         }
         let mut order = VersionOrder::new(&rows.table.table);
@@ -107,6 +119,7 @@ impl History {
             is_aggregate: matches!(step.read, ViewRead::Aggregate { .. }),
             rows,
             groups,
+            late,
         })
     }
 

@@ -213,7 +213,7 @@ fn scatter_history(
     let last_us = seen.last_us.load(Ordering::Relaxed);
     let morsels = history.morsels(piece_rows(engine, history.row_bytes()), last_us);
     let bits = missing.len().ilog2();
-    let (keyless, seen_rows) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (keyless, late, seen_rows) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     crate::workers::for_each(
         engine.budget.threads,
         morsels.len(),
@@ -223,10 +223,14 @@ fn scatter_history(
             let read = history.read(&morsels[index])?;
             let (batch, words) = (&read.batch, &read.words);
             let event_time = history.event_time(batch);
-            let (mut absent, mut visible) = (0, 0);
+            let (mut absent, mut too_late, mut visible) = (0, 0, 0);
             let share = |row: usize| {
                 if !words.is_present(row) {
                     absent += 1;
+                    return None;
+                }
+                if history.is_late(batch, row) {
+                    too_late += u64::from(history.visible_from(batch, row) <= last_us);
                     return None;
                 }
                 let word = words.words[row];
@@ -237,16 +241,18 @@ fn scatter_history(
             };
             scatter.push(batch, share, |row| history.visible_from(batch, row))?;
             keyless.fetch_add(absent, Ordering::Relaxed);
+            late.fetch_add(too_late, Ordering::Relaxed);
             seen_rows.fetch_add(visible, Ordering::Relaxed);
             engine.advance(batch.num_rows() as u64, 0);
             Ok(())
         },
     )?;
     // Row groups that are later throughout are not read at all.
-    let (rows, without_key) = (history.scan.row_count(), keyless.into_inner());
+    let (rows, without_key, late) = (history.scan.row_count(), keyless.into_inner(), late.into_inner());
     Ok(HistoryCounts {
         rows,
         without_key,
-        unseen: rows.saturating_sub(without_key + seen_rows.into_inner()),
+        late,
+        unseen: rows.saturating_sub(without_key + late + seen_rows.into_inner()),
     })
 }

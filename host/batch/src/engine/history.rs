@@ -5,7 +5,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatc
 use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use unskew::{Descriptor, ViewRead, ViewStep};
 use unskew_frame::ColumnType;
-use unskew_snapshot::{EventTime, event_visible_from, visible_from};
+use unskew_snapshot::{EventTime, event_visible_from, is_late, visible_from};
 
 use super::scatter::too_large;
 use crate::array::canonical_type;
@@ -222,6 +222,12 @@ impl History {
             ViewRead::Aggregate { .. } => event_visible_from(event_time, known_at),
         };
         from.0
+    }
+
+    /// Whether a row is an event that counts for nobody, because it became known too late.
+    pub fn is_late(&self, batch: &RecordBatch, row: usize) -> bool {
+        let known_at = || self.known_at(batch).and_then(|known_at| time_at(known_at, row));
+        self.step.lateness.is_some() && is_late(EventTime(self.event_time(batch)[row]), known_at(), self.step.lateness)
     }
 
     fn key_error(&self, morsel: &Morsel, error: WordError) -> BackfillError {

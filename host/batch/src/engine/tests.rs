@@ -18,6 +18,7 @@ use crate::project::Project;
 use crate::reader::Filter;
 use crate::training_set::TrainingSet;
 
+mod late;
 mod objects;
 mod odd;
 mod oracle;

@@ -7,7 +7,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
-use unskew_snapshot::Layer;
+use unskew_snapshot::{Layer, diff};
 
 use super::*;
 use crate::ctr_history::modules;
@@ -39,6 +39,7 @@ name = "ctr"
 entity = "item"
 source = "events"
 module = "ctr-history"
+LATENESS
 inputs = { prior_ctr = 0.1, prior_weight = 10 }
 "#;
 
@@ -47,9 +48,13 @@ type Event = (i64, i64, Option<i64>, bool);
 
 const HOUR: i64 = 3_600_000_000;
 
-fn project(folder: &Path, has_known_at: bool) -> Project {
+fn project(folder: &Path, has_known_at: bool, lateness: Option<i64>) -> Project {
     let known_at = if has_known_at { "known_at = \"known\"" } else { "" };
-    Project::parse(&folder.join("unskew.toml"), &PROJECT.replace("KNOWN_AT", known_at)).unwrap()
+    let lateness = lateness.map(|hours| format!("lateness = \"{hours}h\""));
+    let text = PROJECT
+        .replace("KNOWN_AT", known_at)
+        .replace("LATENESS", &lateness.unwrap_or_default());
+    Project::parse(&folder.join("unskew.toml"), &text).unwrap()
 }
 
 fn csv(events: &[Event]) -> String {
@@ -67,11 +72,20 @@ fn layer(path: &Path) -> Layer {
 }
 
 /// At each watermark the snapshot from the one before is the one from scratch, byte by byte, and so is
-/// the first with the deltas up to there.
-fn check(events: &[Event], has_known_at: bool, watermarks: &[i64]) {
+/// the first with the deltas up to there. With a lateness its rows are those of the events that are not late, and it says how many are.
+fn check(events: &[Event], has_known_at: bool, lateness: Option<i64>, watermarks: &[i64]) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("events.csv"), csv(events)).unwrap();
-    let project = project(folder.path(), has_known_at);
+    let project = project(folder.path(), has_known_at, lateness);
+    let is_late = |event: &&Event| lateness.is_some_and(|lateness| event.2.is_some_and(|late| late > lateness));
+    let (late, timely): (Vec<&Event>, Vec<&Event>) = events.iter().partition(is_late);
+    let twin = tempfile::tempdir().unwrap();
+    fs::write(
+        twin.path().join("events.csv"),
+        csv(&timely.into_iter().copied().collect::<Vec<_>>()),
+    )
+    .unwrap();
+    let twin = self::project(twin.path(), has_known_at, None);
     for view in ["last", "ctr"] {
         let path = |name: &str, index: usize| folder.path().join(format!("{view}-{name}-{index}"));
         let mut previous = path("empty", 0);
@@ -84,6 +98,27 @@ fn check(events: &[Event], has_known_at: bool, watermarks: &[i64]) {
             materialize_since(&project, modules(), view, watermark, &previous, &since).unwrap();
             let same = fs::read(&whole).unwrap() == fs::read(&since).unwrap();
             assert!(same, "{view} at {hour} h");
+            let made = Layers::of(Arc::new(Snapshot::open(&whole).unwrap())).unwrap();
+            let count = late
+                .iter()
+                .filter(|(_, time, late, _)| time < hour && time + late.unwrap() <= *hour)
+                .count();
+            let lateness = lateness.filter(|_| view == "ctr").map(|hours| (hours * HOUR) as u64);
+            let told = made.late().map(|late| (late.lateness.as_micros(), late.count));
+            assert_eq!(
+                told,
+                lateness.map(|lateness| (lateness, count as u64)),
+                "{view} at {hour} h"
+            );
+            if lateness.is_some() {
+                let of_timely = path("twin", index);
+                materialize(&twin, modules(), view, watermark, &of_timely).unwrap();
+                let of_timely = Layers::of(Arc::new(Snapshot::open(&of_timely).unwrap())).unwrap();
+                assert!(
+                    diff(&of_timely, &made, &mut |_| ()).unwrap().is_empty(),
+                    "{view} at {hour} h"
+                );
+            }
             let delta = path("delta", index);
             let before = Previous {
                 path: &previous,
@@ -111,10 +146,11 @@ proptest! {
             0..60,
         ),
         has_known_at in any::<bool>(),
+        lateness in prop::option::of(0..30_i64),
         watermarks in prop::collection::btree_set(0..100_i64, 1..4),
     ) {
         let watermarks: Vec<i64> = watermarks.into_iter().collect();
-        check(&events, has_known_at, &watermarks);
+        check(&events, has_known_at, lateness.filter(|_| has_known_at), &watermarks);
     }
 }
 
@@ -127,8 +163,9 @@ fn late_corrections_replace_what_was_known() {
         (1, 9, Some(8), false),
         (2, 3, None, true),
     ];
-    check(&events, true, &[9, 10, 14, 15, 17, 40]);
-    check(&events, true, &[10, 10]);
+    check(&events, true, None, &[9, 10, 14, 15, 17, 40]);
+    check(&events, true, None, &[10, 10]);
+    check(&events, true, Some(5), &[9, 10, 14, 15, 17, 40]);
 }
 
 #[test]
@@ -163,7 +200,10 @@ fn old_row_groups_are_not_read() {
         writer.write(&batch.slice(rows.start, 50)).unwrap();
         writer.close().unwrap();
     }
-    let text = PROJECT.replace("KNOWN_AT", "").replace("events.csv", "events");
+    let text = PROJECT
+        .replace("KNOWN_AT", "")
+        .replace("LATENESS", "")
+        .replace("events.csv", "events");
     let project = Project::parse(&folder.path().join("unskew.toml"), &text).unwrap();
     let path = |name: &str| folder.path().join(name);
     for view in ["last", "ctr"] {
@@ -192,7 +232,7 @@ fn old_row_groups_are_not_read() {
 fn what_cannot_be_gone_on_from_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("events.csv"), csv(&[(1, 1, None, true)])).unwrap();
-    let project = project(folder.path(), false);
+    let project = project(folder.path(), false, None);
     let path = |name: &str| folder.path().join(name);
     materialize(&project, modules(), "last", EventTime(5 * HOUR), &path("last")).unwrap();
     fs::write(path("damaged"), "not a snapshot").unwrap();
@@ -224,4 +264,65 @@ fn what_cannot_be_gone_on_from_is_refused() {
         since("last", "last", 4),
         "its watermark, 1970-01-01T05:00:00.000000Z, is later than 1970-01-01T04:00:00.000000Z"
     );
+}
+
+/// A snapshot of another lateness has events that the view refuses now, or lacks some: it is made again.
+#[test]
+fn a_snapshot_of_another_lateness_is_not_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("events.csv"),
+        csv(&[(1, 1, Some(2), true), (1, 1, Some(9), true)]),
+    )
+    .unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let cases = [
+        (
+            None,
+            Some(2),
+            "it was made with no lateness, the view has a lateness of 2h",
+        ),
+        (
+            Some(2),
+            None,
+            "it was made with a lateness of 2h, the view has no lateness",
+        ),
+        (
+            Some(2),
+            Some(3),
+            "it was made with a lateness of 2h, the view has a lateness of 3h",
+        ),
+    ];
+    for (number, (before, now, reason)) in cases.into_iter().enumerate() {
+        let base = path(&format!("base-{number}"));
+        let earlier = project(folder.path(), true, before);
+        materialize(&earlier, modules(), "ctr", EventTime(5 * HOUR), &base).unwrap();
+        let project = project(folder.path(), true, now);
+        let layers = Layers::new(layer(&base), Vec::new()).unwrap();
+        let previous = Previous {
+            path: &base,
+            layers: &layers,
+        };
+        let to = EventTime(20 * HOUR);
+        let since = materialize_since(&project, modules(), "ctr", to, &base, &path("out"));
+        let delta = materialize_delta(&project, modules(), "ctr", to, previous, &path("out"));
+        for made in [since, delta] {
+            let error = made.unwrap_err();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            assert_eq!(cause.as_deref(), Some(reason));
+            assert!(!path("out").exists());
+        }
+        // A view of features has none.
+        let last = path(&format!("last-{number}"));
+        materialize(&earlier, modules(), "last", EventTime(5 * HOUR), &last).unwrap();
+        materialize_since(
+            &project,
+            modules(),
+            "last",
+            to,
+            &last,
+            &path(&format!("later-{number}")),
+        )
+        .unwrap();
+    }
 }

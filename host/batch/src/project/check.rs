@@ -106,6 +106,7 @@ fn check_view(raw: RawView, entities: &[Entity], sources: &[Source]) -> Result<(
         .map(|ttl| check_duration(&raw, "TTL", ttl))
         .transpose()?;
     let staleness = check_staleness(&raw)?;
+    let lateness_us = check_lateness(&raw, source)?;
     let keys = bind_keys(&raw, &entity.keys)?;
     let features = bind_features(raw.features.unwrap_or_default())?;
     for binding in keys.iter().chain(&features) {
@@ -127,6 +128,7 @@ fn check_view(raw: RawView, entities: &[Entity], sources: &[Source]) -> Result<(
             inputs: raw.inputs.map(Spanned::into_inner).unwrap_or_default(),
         }),
         staleness,
+        lateness_us,
     };
     let bindings = ViewSource {
         view: name,
@@ -157,6 +159,9 @@ fn check_kind(raw: &RawView) -> Result<(), Wrong> {
         }
         if let Some(inputs) = &raw.inputs {
             return setting(inputs.span(), "inputs", MODULE);
+        }
+        if let Some(lateness) = &raw.lateness {
+            return setting(lateness.span(), "lateness", MODULE);
         }
         return Ok(());
     }
@@ -199,6 +204,21 @@ fn check_staleness(raw: &RawView) -> Result<Option<Staleness>, Wrong> {
             },
         ),
         (None, None) => Ok(None),
+    }
+}
+
+/// What was late is only known where it is known when it became known.
+fn check_lateness(raw: &RawView, source: &Source) -> Result<Option<u64>, Wrong> {
+    match &raw.lateness {
+        None => Ok(None),
+        Some(lateness) if source.known_at.is_none() => {
+            let problem = Problem::NoKnownAt {
+                view: raw.name.get_ref().clone(),
+                source_name: source.name.clone(),
+            };
+            wrong(lateness.span(), problem)
+        }
+        Some(lateness) => check_duration(raw, "lateness", lateness).map(Some),
     }
 }
 

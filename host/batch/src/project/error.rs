@@ -89,6 +89,17 @@ pub enum Problem {
         /// Why it has no meaning there.
         reason: &'static str,
     },
+    /// A lateness where nothing says when events became known.
+    #[error(
+        "view `{view}` has `lateness`, but source `{source_name}` does not say when its rows became known: give it `known_at`, the \
+         column that does, or remove the lateness"
+    )]
+    NoKnownAt {
+        /// The view.
+        view: String,
+        /// The source.
+        source_name: String,
+    },
     /// A TTL or another setting that is no duration.
     #[error("the {setting} of view `{view}`: {reason}")]
     Duration {

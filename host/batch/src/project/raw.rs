@@ -59,6 +59,7 @@ pub(super) struct RawView {
     pub(super) ttl: Option<Spanned<String>>,
     pub(super) max_age: Option<Spanned<String>>,
     pub(super) when_stale: Option<Spanned<WhenStale>>,
+    pub(super) lateness: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) keys: BTreeMap<Spanned<String>, String>,
     pub(super) features: Option<Vec<RawFeature>>,

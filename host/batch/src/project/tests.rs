@@ -186,6 +186,11 @@ fn a_view_has_features_or_a_module_and_what_belongs_to_it() {
     );
     check(
         "ttl = \"30d\"",
+        "lateness = \"2h\"",
+        "25: view `item_context` has `lateness`, which only a view with a module has: remove it",
+    );
+    check(
+        "ttl = \"30d\"",
         "events = {}",
         "25: view `item_context` has `events`, which only a view with a module has: remove it",
     );
@@ -193,6 +198,29 @@ fn a_view_has_features_or_a_module_and_what_belongs_to_it() {
         "module = \"ctr-history\"",
         "module = \"ctr-history\"\nttl = \"1d\"",
         "37: view `item_ctr` has `ttl`, which an aggregate does not have: its windows say how long an event counts: remove it",
+    );
+}
+
+#[test]
+fn a_lateness_is_of_events_that_say_when_they_became_known() {
+    check(
+        "module = \"ctr-history\"",
+        "module = \"ctr-history\"\nlateness = \"2h\"",
+        "37: view `item_ctr` has `lateness`, but source `impressions` does not say when its rows became known: give it `known_at`, the \
+         column that does, or remove the lateness",
+    );
+    let known = PROJECT.replacen("event_time =", "known_at = \"arrived\"\nevent_time =", 1);
+    let late = known.replace(
+        "module = \"ctr-history\"",
+        "module = \"ctr-history\"\nlateness = \"2h30m\"",
+    );
+    let project = load(&late).unwrap();
+    let lateness: Vec<Option<u64>> = project.catalog().views.iter().map(|view| view.lateness_us).collect();
+    assert_eq!(lateness, [None, Some(9_000_000_000)]);
+    let error = load(&late.replace("2h30m", "2 hours")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("shop/unskew.toml:38: the lateness of view `item_ctr`: `2 hours` is not a duration"),
+        "{error}"
     );
 }
 

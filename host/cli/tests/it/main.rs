@@ -11,6 +11,7 @@ mod flights;
 mod flow;
 mod help;
 mod init;
+mod late;
 mod memory;
 mod objects;
 mod rebuild;

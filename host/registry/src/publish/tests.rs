@@ -21,6 +21,7 @@ fn snapshot(digest: Digest) -> SnapshotEntry {
         digest,
         watermark_us: 7,
         row_count: 1,
+        late_count: None,
     }
 }
 
@@ -200,6 +201,7 @@ fn a_manifest_that_would_not_read_back_is_not_written() {
             inputs: [("prior".to_owned(), Binding::F64(f64::NAN))].into(),
         }),
         staleness: None,
+        lateness_us: None,
     };
     let draft = Draft {
         catalog: Catalog {

@@ -33,6 +33,9 @@
 //! event from before the watermark, also one that comes too late for the files that the snapshot was made of; it is lost to
 //! features as it is to the files.
 //!
+//! Where the view declares a lateness, an event that became known later than that after it happened is refused
+//! ([`Refusal::Late`](crate::Refusal::Late)): no backfill and no snapshot counts it either. One without a known-at is not late.
+//!
 //! The best known-at is the time of the push, written to the log that becomes the source: then training sees each event when
 //! serving did, and not when it happened. `unskew replay` proves it on a log.
 //!
@@ -46,7 +49,10 @@
 //!
 //! A generation that is pinned and whose snapshots are older than those that were in memory lacks the events between: metrics say
 //! so (`has_gap`). Push them again from your log, or pin a newer one. The same holds for a start without a journal: push what
-//! happened since [`Health::watermarks`](crate::Health::watermarks) from the log that events come from.
+//! happened since [`Health::watermarks`](crate::Health::watermarks) from the log that events come from. And for a generation whose view
+//! has a greater lateness than those before it: it lacks what was refused as late before it was loaded.
+//!
+//! Each generation counts by the lateness of its own view; the one that is served says what is refused.
 //!
 //! Where a new generation's module asks for a column that events in memory do not have, or fails on one of them, the values of those
 //! entities are missing with [`Status::Failed`](crate::Status::Failed), until a snapshot has the events: no value is made of

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use unskew_frame::{Column, ColumnType, Value};
 use unskew_snapshot::{
-    EntityKey, EventTime, KeyPart, Layers, Version, decode_row, encode_row, event_visible_from, is_event_visible,
-    is_visible, visible_from,
+    EntityKey, EventTime, KeyPart, Lateness, Layers, Version, decode_row, encode_row, event_visible_from,
+    is_event_visible, is_late, is_visible, visible_from,
 };
 
 use crate::catalog::{Catalog, EntityColumn, Field, View};
@@ -97,6 +97,11 @@ impl Event {
             true => is_event_visible(self.event_time, self.known_at, watermark),
             false => is_visible(self.event_time, self.known_at, watermark),
         }
+    }
+
+    /// Whether it became known too late to count, by the rule that snapshots are materialized by.
+    pub fn is_late(&self, lateness: Option<Lateness>) -> bool {
+        is_late(self.event_time, self.known_at, lateness)
     }
 
     /// Whether it happened, or became known, later than `latest`. At the last instant nothing happens: no read is after it.
@@ -344,17 +349,20 @@ pub enum Refusal {
     EntityFull = 4,
     /// The module failed to fold it, or the state would be larger than a snapshot could hold.
     Failed = 5,
+    /// It became known later after it happened than the view's lateness allows. No snapshot and no training set counts it either.
+    Late = 6,
 }
 
 impl Refusal {
     /// Every reason, by its number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoKey,
         Self::LongKey,
         Self::MissingValue,
         Self::Future,
         Self::EntityFull,
         Self::Failed,
+        Self::Late,
     ];
 
     /// The name in metrics.
@@ -366,6 +374,7 @@ impl Refusal {
             Self::Future => "future",
             Self::EntityFull => "entity_full",
             Self::Failed => "failed",
+            Self::Late => "late",
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
-use unskew_snapshot::EventTime;
+use unskew_snapshot::{EventTime, Lateness};
 
 use crate::fresh::event::{Event, Events, Refusal};
 use crate::fresh::journal::Journal;
@@ -32,6 +32,16 @@ struct State {
     counts: Counts,
     /// When the last of the forgotten events became visible: an overlay as of a time before may lack some.
     forgotten_from: Option<EventTime>,
+    refused_late: Option<RefusedLate>,
+}
+
+/// Events that no overlay took because they were late: one of a greater lateness may lack some.
+#[derive(Clone, Copy, Debug)]
+struct RefusedLate {
+    /// Of the one that was the least late, how late it was.
+    least: Lateness,
+    /// When the last of them became visible: an overlay as of then has what it wants of them.
+    from: EventTime,
 }
 
 /// An overlay, for as long as its generation is in memory.
@@ -39,8 +49,9 @@ struct State {
 struct Resident {
     overlay: Weak<Overlay>,
     watermark: EventTime,
+    lateness: Option<Lateness>,
     writer: Mutex<Writer>,
-    /// Whether events were forgotten that its snapshot does not have.
+    /// Whether events were forgotten, or refused as late, that its snapshot does not have and it would.
     has_gap: bool,
 }
 
@@ -88,12 +99,16 @@ impl ViewLog {
             if state.residents.iter().any(is_overlay) {
                 return;
             }
-            let watermark = overlay.watermark();
+            let (watermark, lateness) = (overlay.watermark(), overlay.lateness());
             let resident = Arc::new(Resident {
                 overlay: Arc::downgrade(overlay),
                 watermark,
+                lateness,
                 writer: Mutex::default(),
-                has_gap: state.forgotten_from.is_some_and(|from| watermark < from),
+                has_gap: state.forgotten_from.is_some_and(|from| watermark < from)
+                    || state
+                        .refused_late
+                        .is_some_and(|late| late.is_lacked(watermark, lateness)),
             });
             state.residents.push(Arc::clone(&resident));
             if state.residents.len() == 1 {
@@ -101,8 +116,9 @@ impl ViewLog {
                 state.forget_covered();
             }
             // Those that come from now on are pushed to it.
-            let fresh = state.events.iter().filter(|event| !event.is_within(watermark));
-            (resident, fresh.cloned().collect::<Vec<_>>())
+            let fresh = state.events.iter().filter(|event| resident.takes(event));
+            let fresh = fresh.cloned().collect::<Vec<_>>();
+            (resident, fresh)
         };
         for events in events.chunks(CATCH_UP_EVENTS) {
             let mut writing = Writing::new(overlay, &resident);
@@ -193,12 +209,14 @@ impl State {
         let mut writings: Vec<Writing<'_>> = Vec::with_capacity(overlays.len());
         for (number, (overlay, resident)) in overlays.iter().enumerate() {
             let mut writing = Writing::new(overlay, resident);
-            let is_fresh = |(_, event): &&(usize, Arc<Event>)| !event.is_within(resident.watermark);
+            let is_fresh = |(_, event): &&(usize, Arc<Event>)| resident.takes(event);
             let (indices, fresh): (Vec<usize>, Vec<_>) = events.iter().filter(is_fresh).cloned().unzip();
             if number > 0 {
                 writing.stage(&fresh, Doubtful::Mark, push.limits);
             } else {
-                pushed.covered = events.len() - fresh.len();
+                let late = events.iter().filter(|(_, event)| event.is_late(resident.lateness));
+                pushed.refused.extend(late.map(|(index, _)| (*index, Refusal::Late)));
+                pushed.covered = events.len() - fresh.len() - pushed.refused_for(Refusal::Late);
                 let max_entity_events = push.options.max_entity_events;
                 writing.stage(&fresh, Doubtful::Refuse { max_entity_events }, push.limits);
                 let refused = std::mem::take(&mut writing.staged.refused);
@@ -216,18 +234,23 @@ impl State {
         }
         pushed.refused.sort_unstable_by_key(|(index, _)| *index);
 
-        let is_wanted = |event: &Arc<Event>| {
-            overlays
-                .iter()
-                .any(|(_, resident)| !event.is_within(resident.watermark))
-        };
-        let wanted: Vec<Arc<Event>> = events.into_iter().map(|(_, event)| event).filter(is_wanted).collect();
+        let is_wanted = |event: &Arc<Event>| overlays.iter().any(|(_, resident)| resident.takes(event));
+        let events = events.into_iter().map(|(_, event)| event);
+        let (wanted, others): (Vec<Arc<Event>>, Vec<_>) = events.partition(is_wanted);
         if let Some(journal) = push.journal {
             lock(journal).append(&wanted)?;
         }
         writings.into_iter().for_each(Writing::publish);
         self.event_bytes += wanted.iter().map(|event| event.bytes()).sum::<usize>();
         self.events.extend(wanted);
+        let is_lacked = |event: &&Arc<Event>| {
+            overlays
+                .iter()
+                .any(|(_, resident)| !event.is_within(resident.watermark))
+        };
+        for event in others.iter().filter(is_lacked) {
+            self.refused_late = RefusedLate::with(self.refused_late, event);
+        }
         Ok(pushed)
     }
 
@@ -270,6 +293,30 @@ impl State {
         });
         self.counts.forgotten += (before - self.events.len()) as u64;
         self.event_bytes = self.events.iter().map(|event| event.bytes()).sum();
+    }
+}
+
+impl Resident {
+    /// Whether its overlay counts an event: its snapshot does not have it, and it is not late.
+    fn takes(&self, event: &Event) -> bool {
+        !event.is_within(self.watermark) && !event.is_late(self.lateness)
+    }
+}
+
+impl RefusedLate {
+    fn with(before: Option<Self>, event: &Event) -> Option<Self> {
+        let known_at = event.known_at?;
+        let least = Lateness::from_micros(known_at.0.abs_diff(event.event_time.0));
+        let from = event.visible_from();
+        Some(before.map_or(Self { least, from }, |before| Self {
+            least: before.least.min(least),
+            from: before.from.max(from),
+        }))
+    }
+
+    /// Whether an overlay may lack one of them.
+    fn is_lacked(self, watermark: EventTime, lateness: Option<Lateness>) -> bool {
+        watermark < self.from && lateness.is_none_or(|lateness| self.least <= lateness)
     }
 }
 

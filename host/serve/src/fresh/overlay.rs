@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use unskew_snapshot::{EventTime, HashedKey, Layers, Snapshot, prefetch_value};
+use unskew_snapshot::{EventTime, HashedKey, Lateness, Layers, Snapshot, prefetch_value};
 
 use crate::fresh::entry::Entry;
 use crate::fresh::event::EventSchema;
@@ -78,6 +78,11 @@ impl Overlay {
     /// The time as of which its snapshot is.
     pub fn watermark(&self) -> EventTime {
         self.layers.watermark()
+    }
+
+    /// How late an event may become known and still count.
+    pub fn lateness(&self) -> Option<Lateness> {
+        self.layers.newest().late.map(|late| late.lateness)
     }
 
     /// The snapshot whose layout its rows have.

@@ -52,6 +52,7 @@ fn catalog() -> Catalog {
         features: vec![feature],
         aggregate: None,
         staleness: None,
+        lateness_us: None,
     };
     Catalog {
         entities: vec![entity],
@@ -137,11 +138,13 @@ impl Model {
                 digest,
                 watermark_us: 0,
                 row_count: 0,
+                late_count: None,
             };
             let fresh = SnapshotEntry {
                 deltas: Vec::new(),
                 watermark_us: FRESH_WATERMARK * generation as i64,
                 row_count: FRESH_WATERMARK as u64 * generation + 1,
+                late_count: None,
                 digest: fresh_snapshot(&store, FRESH_WATERMARK * generation as i64),
                 ..entry
             };

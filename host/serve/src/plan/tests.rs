@@ -102,6 +102,7 @@ fn catalog() -> Catalog {
         features: Vec::new(),
         aggregate: None,
         staleness: None,
+        lateness_us: None,
     };
     let transform = |name: &str, module: &str, inputs| Transform {
         name: name.to_owned(),
@@ -185,6 +186,7 @@ fn a_good_service_has_its_slots_in_order() {
                 key_types: vec![KeyType::I64],
                 ttl: None,
                 staleness: None,
+                lateness: None,
                 read: ViewRead::Aggregate {
                     module: "clicks".to_owned(),
                     inputs: vec![4, 1],
@@ -197,6 +199,7 @@ fn a_good_service_has_its_slots_in_order() {
                 key_types: vec![KeyType::I64],
                 ttl: Some(Ttl::from_micros(5)),
                 staleness: None,
+                lateness: None,
                 read: ViewRead::Features(vec![("score".to_owned(), 9)]),
             },
         ]

@@ -21,6 +21,7 @@ fn manifest(generation: u64) -> Manifest {
                 digest,
                 watermark_us: -1,
                 row_count: u64::MAX,
+                late_count: None,
             },
         )]),
     }
