@@ -26,24 +26,26 @@ pub(crate) struct Sight {
 /// from each tail up to a pivot, and totals from the pivot on.
 ///
 /// ```text
-/// for each query of a window, with its range [tail, head):
-///   tail >= pivot:  pivot = head; going back from there, add every event, and keep the totals at the tails to come
-///                   (they are known: the queries are)
-///   else:           add the events up to head to those from the pivot on
-///   totals = those kept for tail + those from the pivot on
+/// for each query, with the range [tail, head) of each window:
+///   fresh = the events since the query before, added up
+///   for each window:
+///     tail >= pivot:  pivot = head; going back from there, add every event, and keep the totals at the tails to come
+///                     (they are known: the queries are)
+///     else:           add fresh to those from the pivot on
+///     totals = those kept for tail + those from the pivot on
 /// ```
 ///
-/// So an event is added twice at most, whatever the number of queries, and not at all if no window sees it. After Tangwongsan,
-/// Hirzel and Schneider, "In-order sliding-window aggregation in worst-case constant time" (2021); knowing the queries saves
-/// keeping totals for tails that nobody asks for.
+/// So an event is added once for all windows together and once more for each window at most, whatever the number of queries, and
+/// not at all if no window sees it. After Tangwongsan, Hirzel and Schneider, "In-order sliding-window aggregation in worst-case
+/// constant time" (2021); knowing the queries saves keeping totals for tails that nobody asks for.
 ///
 /// Where times do not ascend, the events are ranked by time and put in a Fenwick tree as they become visible: an event and a
 /// query cost the logarithm of the number of events.
 #[derive(Debug)]
 pub(crate) struct Slide<A> {
-    ranges: Vec<(usize, usize)>,
-    /// The tails to come and the totals from there to the pivot, the next last.
-    kept: Vec<(usize, A)>,
+    windows: Vec<Sliding<A>>,
+    /// The events since the query before.
+    fresh: A,
     totals: A,
     /// Event times, ascending, and the place of each event among them.
     times: Vec<i64>,
@@ -54,8 +56,8 @@ pub(crate) struct Slide<A> {
 impl<A: Accumulator> Slide<A> {
     pub fn new() -> Self {
         Self {
-            ranges: Vec::new(),
-            kept: Vec::new(),
+            windows: Vec::new(),
+            fresh: A::default(),
             totals: A::default(),
             times: Vec::new(),
             ranks: Vec::new(),
@@ -75,11 +77,11 @@ impl<A: Accumulator> Slide<A> {
     ) {
         let Some(last) = queries.last() else { return };
         if is_in_order(state, events, queries, last.visible) {
-            for (index, window) in windows.iter().enumerate() {
-                let tiles: Vec<(i64, &A)> = state.tiles(levels, window).collect();
-                let elements = Elements { tiles: &tiles, events };
-                self.slide(window, &elements, queries, |query, totals| each(index, query, totals));
-            }
+            let tiles: Vec<Vec<(i64, &A)>> = windows
+                .iter()
+                .map(|window| state.tiles(levels, window).collect())
+                .collect();
+            self.slide(windows, &tiles, events, queries, each);
         } else {
             self.rank(events, last.visible);
             let tiles: Vec<Suffixes<A>> = windows
@@ -101,68 +103,43 @@ impl<A: Accumulator> Slide<A> {
         }
     }
 
+    /// `tiles` are those of each window.
     fn slide<E: Events<A>>(
         &mut self,
-        window: &WindowMeta,
-        elements: &Elements<'_, A, E>,
+        windows: &[WindowMeta],
+        tiles: &[Vec<(i64, &A)>],
+        events: &E,
         queries: &[Sight],
-        mut each: impl FnMut(usize, &A),
+        mut each: impl FnMut(usize, usize, &A),
     ) {
-        let mut tail = 0;
-        self.ranges.clear();
-        for query in queries {
-            let head = elements.tiles.len() + query.visible;
-            let (first_tile, tail_time) = (window.first_tile(query.time), window.tail(query.time));
-            while tail < head && elements.is_before(tail, first_tile, tail_time) {
-                tail += 1;
-            }
-            self.ranges.push((tail, head));
+        self.windows.resize_with(windows.len(), Sliding::new);
+        for ((sliding, window), tiles) in self.windows.iter_mut().zip(windows).zip(tiles) {
+            sliding.begin(window, &Elements { tiles, events }, queries);
         }
-        self.kept.clear();
-        let (mut pivot, mut head, mut behind) = (0, 0, A::default());
-        for query in 0..queries.len() {
-            let (tail, next_head) = self.ranges[query];
-            if tail >= pivot {
-                pivot = next_head;
-                behind = A::default();
-                self.keep(elements, query, pivot);
-            } else {
-                for element in head..next_head {
-                    elements.add(element, &mut behind);
+        let mut seen = 0;
+        for (query, sight) in queries.iter().enumerate() {
+            let fresh = seen..sight.visible;
+            seen = sight.visible;
+            let growing = self.windows.iter().filter(|window| window.grows(query)).count();
+            let is_shared = is_shared(fresh.len(), growing);
+            if is_shared {
+                self.fresh = A::default();
+                fresh.clone().for_each(|event| events.add(event, &mut self.fresh));
+            }
+            for (index, (window, tiles)) in self.windows.iter_mut().zip(tiles).enumerate() {
+                if !window.grows(query) {
+                    window.turn(&Elements { tiles, events }, query, tiles.len() + sight.visible);
+                } else if is_shared {
+                    window.behind.merge(&self.fresh);
+                } else {
+                    fresh.clone().for_each(|event| events.add(event, &mut window.behind));
                 }
+                each(
+                    index,
+                    query,
+                    window.totals(query, tiles.len() + sight.visible, &mut self.totals),
+                );
             }
-            head = next_head;
-            while self.kept.last().is_some_and(|(kept, _)| *kept < tail) {
-                self.kept.pop();
-            }
-            match self.kept.last() {
-                Some((_, totals)) if head == pivot => each(query, totals),
-                Some((_, totals)) => {
-                    self.totals.clone_from(totals);
-                    self.totals.merge(&behind);
-                    each(query, &self.totals);
-                }
-                // Nothing from the tail up to the pivot.
-                None => each(query, &behind),
-            }
-        }
-    }
-
-    /// Adds up from `pivot` back to the tail of `query`, and keeps the totals at the tails of the queries from there on.
-    fn keep<E: Events<A>>(&mut self, elements: &Elements<'_, A, E>, query: usize, pivot: usize) {
-        let last = query + self.ranges[query..].partition_point(|(tail, _)| *tail < pivot);
-        self.kept.clear();
-        self.kept.reserve(last - query);
-        let (mut totals, mut reached) = (A::default(), pivot);
-        for (tail, _) in self.ranges[query..last].iter().rev() {
-            if *tail == reached {
-                continue;
-            }
-            for element in (*tail..reached).rev() {
-                elements.add(element, &mut totals);
-            }
-            reached = *tail;
-            self.kept.push((reached, totals.clone()));
         }
     }
 
@@ -196,6 +173,93 @@ impl<A: Accumulator> Slide<A> {
         while node > 0 {
             self.totals.merge(&self.tree[node]);
             node &= node - 1;
+        }
+    }
+}
+
+/// Whether so many events are added up once and merged into so many totals, rather than added to each: a merge takes as long as
+/// two additions, about.
+const fn is_shared(events: usize, totals: usize) -> bool {
+    events + 2 * totals < events * totals
+}
+
+/// One window on its way over the tiles and the events of an entity.
+#[derive(Debug)]
+struct Sliding<A> {
+    /// Where the window of each query begins.
+    tails: Vec<usize>,
+    pivot: usize,
+    /// The tails to come and the totals from there to the pivot, the next last.
+    kept: Vec<(usize, A)>,
+    /// The totals from the pivot on.
+    behind: A,
+}
+
+impl<A: Accumulator> Sliding<A> {
+    fn new() -> Self {
+        Self {
+            tails: Vec::new(),
+            pivot: 0,
+            kept: Vec::new(),
+            behind: A::default(),
+        }
+    }
+
+    /// Finds the tails of all queries.
+    fn begin<E: Events<A>>(&mut self, window: &WindowMeta, elements: &Elements<'_, A, E>, queries: &[Sight]) {
+        self.pivot = 0;
+        self.tails.clear();
+        let mut tail = 0;
+        for query in queries {
+            let head = elements.tiles.len() + query.visible;
+            let (first_tile, tail_time) = (window.first_tile(query.time), window.tail(query.time));
+            while tail < head && elements.is_before(tail, first_tile, tail_time) {
+                tail += 1;
+            }
+            self.tails.push(tail);
+        }
+    }
+
+    /// Whether the pivot stays for a query: its window begins before it.
+    fn grows(&self, query: usize) -> bool {
+        self.tails[query] < self.pivot
+    }
+
+    /// Puts the pivot at `head`, that of `query`, and keeps the totals up to it from the tails of the queries from there on.
+    fn turn<E: Events<A>>(&mut self, elements: &Elements<'_, A, E>, query: usize, head: usize) {
+        self.pivot = head;
+        self.behind = A::default();
+        let last = query + self.tails[query..].partition_point(|tail| *tail < head);
+        self.kept.clear();
+        self.kept.reserve(last - query);
+        let (mut totals, mut reached) = (A::default(), head);
+        for tail in self.tails[query..last].iter().rev() {
+            if *tail == reached {
+                continue;
+            }
+            for element in (*tail..reached).rev() {
+                elements.add(element, &mut totals);
+            }
+            reached = *tail;
+            self.kept.push((reached, totals.clone()));
+        }
+    }
+
+    /// The totals of a query with this head, for which they may be put together in `sum`. Queries are asked in their order.
+    fn totals<'a>(&'a mut self, query: usize, head: usize, sum: &'a mut A) -> &'a A {
+        let tail = self.tails[query];
+        while self.kept.last().is_some_and(|(kept, _)| *kept < tail) {
+            self.kept.pop();
+        }
+        match self.kept.last() {
+            Some((_, kept)) if head == self.pivot => kept,
+            Some((_, kept)) => {
+                sum.clone_from(kept);
+                sum.merge(&self.behind);
+                sum
+            }
+            // Nothing from the tail up to the pivot.
+            None => &self.behind,
         }
     }
 }
