@@ -5,6 +5,7 @@ mod agreement;
 mod backfill;
 mod deltas;
 mod direct;
+mod events;
 mod failing;
 mod fraud;
 mod fresh;

@@ -3,8 +3,8 @@ use std::num::NonZero;
 use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew_batch::{
-    AGE_BOUNDS_US, Audit, AuditError, AuditOptions, BackfillError, BackfillOptions, FeatureAudit, Label, Origin,
-    Resources, Sample, ViewAudit, audit,
+    AGE_BOUNDS_US, Audit, AuditError, AuditOptions, BackfillOptions, FeatureAudit, Label, Origin, Resources, Sample,
+    ViewAudit, audit,
 };
 
 use crate::answer::{Answer, Facts, grouped, titled_table};
@@ -64,15 +64,11 @@ impl AuditArgs {
         let found = audit(&project, &loaded.modules, &options, |step| watch.step(step));
         drop(watch);
         let found = found.map_err(|error| match error {
-            AuditError::Backfill(error) => explain(error, &options.backfill),
+            AuditError::Backfill(error) => crate::backfill::explain(error, &project, &options.backfill),
             error => error.into(),
         })?;
         Ok(Answer::new(text(&found, &options), json(&found)))
     }
-}
-
-fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
-    crate::backfill::explain(error, options)
 }
 
 fn text(found: &Audit, options: &AuditOptions) -> String {

@@ -9,14 +9,15 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use unskew_batch::{
-    BackfillError, BackfillOptions, DEFAULT_MAX_QUARANTINED, Interrupt, OutputOptions, Pruning, ReadError, Resources,
-    WriteError, backfill, manifest_path, quarantine_path,
+    BackfillError, BackfillOptions, DEFAULT_MAX_QUARANTINED, Interrupt, OutputOptions, Project, Pruning, ReadError,
+    Resources, WriteError, backfill, manifest_path, quarantine_path,
 };
 use unskew_snapshot::{LateEvents, Lateness};
 
 use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::output::{check_directory, is_same_file, late_text};
+use crate::project::explain_source;
 use crate::question::QuestionArgs;
 use crate::value::{parse_bytes, parse_lag};
 use crate::watch::{Style, Watch};
@@ -109,7 +110,7 @@ impl Backfill {
         let watch = Watch::styled(self.progress);
         let made = backfill(&project, &loaded.modules, &options, &self.out, |step| watch.step(step));
         drop(watch);
-        let made = made.map_err(|error| explain(error, &options))?;
+        let made = made.map_err(|error| explain(error, &project, &options))?;
 
         let file = &made.output;
         let features: Vec<&str> = made.plan.features.iter().map(|feature| feature.name.as_str()).collect();
@@ -239,7 +240,7 @@ fn resume_command() -> String {
 }
 
 /// Says what to do about an error that arguments caused.
-pub fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
+pub fn explain(error: BackfillError, project: &Project, options: &BackfillOptions) -> Failure {
     match &error {
         BackfillError::Write(WriteError::Exists { .. }) => exists(error.into()),
         BackfillError::Read(ReadError::MissingColumn { column, path, .. })
@@ -260,7 +261,7 @@ pub fn explain(error: BackfillError, options: &BackfillOptions) -> Failure {
         BackfillError::Spill { .. } | BackfillError::Write(WriteError::Io { .. }) => Failure::from(error).help(
             format!("what was done is kept; then go on with it: {}", resume_command()),
         ),
-        _ => error.into(),
+        _ => explain_source(error, project),
     }
 }
 

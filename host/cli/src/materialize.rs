@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::modules::{ModuleArgs, modules_of_view};
 use crate::output::{answer_written, check_new_snapshot};
-use crate::project::{ProjectArgs, check_defined};
+use crate::project::{ProjectArgs, check_defined, explain_source};
 use crate::snapshot::layers::open_layers;
 use crate::value::parse_time;
 use crate::watch::Watch;
@@ -94,7 +94,7 @@ impl Materialize {
             BackfillError::Previous { .. } => {
                 Failure::from(error).help("materialize from scratch, without --incremental and --delta-from")
             }
-            error => error.into(),
+            error => explain_source(error, &project),
         })?;
         Ok(answer_written(&self.view, self.watermark, &made.written))
     }

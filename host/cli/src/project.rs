@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use unskew::Store;
-use unskew_batch::{Project, ProjectError, Storage};
+use unskew_batch::{BackfillError, ColumnBinding, Project, ProjectError, ReadError, Storage, ViewSource};
 use unskew_objects::CloudObjects;
 
 use crate::failure::Failure;
@@ -38,6 +38,77 @@ impl ProjectArgs {
             None => self.project.parent().unwrap_or(Path::new("")).join(".unskew/store"),
         })
     }
+}
+
+/// Says of a column that a source does not have how the project file names another.
+pub fn explain_source(error: BackfillError, project: &Project) -> Failure {
+    let help = match &error {
+        BackfillError::Read(ReadError::MissingColumn { path, column, .. }) => rename_help(project, path, column),
+        _ => None,
+    };
+    match help {
+        Some(help) => Failure::from(error).help(help),
+        None => error.into(),
+    }
+}
+
+/// How the project file names another column of the file at `path` than `column`; none where no view reads the file.
+fn rename_help(project: &Project, path: &Path, column: &str) -> Option<String> {
+    let views = project.view_sources().iter();
+    let of_file = views.filter(|view| {
+        let source = project.source(&view.source);
+        source.is_some_and(|source| path.starts_with(&source.path))
+    });
+    let of_file: Vec<&ViewSource> = of_file.collect();
+    let (owner, setting) = of_file
+        .iter()
+        .find_map(|view| setting_of(project, view, column))
+        .or_else(|| of_file.iter().find_map(|view| event_setting_of(project, view, column)))?;
+    Some(format!(
+        "{owner} reads it: where the file calls it otherwise, say so in {}: {setting}",
+        project.path().display()
+    ))
+}
+
+/// What names a column of a source, and whose setting that is: a time, a part of the key, a feature.
+fn setting_of(project: &Project, view: &ViewSource, column: &str) -> Option<(String, String)> {
+    let source = project.source(&view.source)?;
+    let times = [
+        ("event_time", Some(&source.event_time)),
+        ("known_at", source.known_at.as_ref()),
+    ];
+    if let Some((setting, _)) = times
+        .iter()
+        .find(|(_, named)| named.is_some_and(|named| named == column))
+    {
+        return Some((format!("source `{}`", source.name), format!("{setting} = \"COLUMN\"")));
+    }
+    let owner = format!("view `{}`", view.view);
+    let named = |bindings: &[ColumnBinding]| {
+        let binding = bindings.iter().find(|binding| binding.column == column);
+        binding.map(|binding| binding.name.clone())
+    };
+    if let Some(key) = named(&view.keys) {
+        return Some((owner, format!("keys = {{ {key} = \"COLUMN\" }}")));
+    }
+    let feature = named(&view.features)?;
+    let setting = format!("features = [{{ name = \"{feature}\", column = \"COLUMN\", … }}]");
+    Some((owner, setting))
+}
+
+/// The same of a column that a view's module asks for.
+fn event_setting_of(project: &Project, view: &ViewSource, column: &str) -> Option<(String, String)> {
+    let views = &project.catalog().views;
+    let module = &views
+        .iter()
+        .find(|known| known.name == view.view)?
+        .aggregate
+        .as_ref()?
+        .module;
+    let named = view.events.iter().find(|(_, named)| *named == column);
+    let event = named.map_or(column, |(event, _)| event);
+    let owner = format!("module `{module}` of view `{}`", view.view);
+    Some((owner, format!("events = {{ {event} = \"COLUMN\" }}")))
 }
 
 /// Where sources, spines and outputs are: files, and objects by their URLs. It asks for nothing before one is named.

@@ -3,14 +3,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde_json::{Value as Json, json};
 use unskew::{Cpu, Module, Plan, descriptors};
-use unskew_batch::{Project, publish, publish_deltas};
+use unskew_batch::{Project, PublishError, publish, publish_deltas};
 use unskew_registry::prepare;
 use unskew_snapshot::EventTime;
 
 use crate::answer::{Answer, Facts, counted};
 use crate::failure::{Context, Failure};
 use crate::modules::{ModuleArgs, modules_of_service};
-use crate::project::ProjectArgs;
+use crate::project::{ProjectArgs, explain_source};
 use crate::value::parse_time;
 use crate::watch::Watch;
 
@@ -62,7 +62,11 @@ impl Publish {
         let manifest = match self.delta {
             false => publish(&project, &modules, &store, views, self.watermark, on_view),
             true => publish_deltas(&project, &modules, &store, views, self.watermark, on_view),
-        }?;
+        };
+        let manifest = manifest.map_err(|error| match error {
+            PublishError::Materialize(error) => explain_source(error, &project),
+            error => error.into(),
+        })?;
         let generation = manifest.generation;
         // Loading compiled them already; this is for a cache that someone emptied meanwhile.
         prepare(&store, &store.compiled_dir(), &manifest, Cpu::best(), |_, _, _| ()).help(|| {

@@ -9,7 +9,7 @@ use crate::answer::{Answer, Facts, grouped};
 use crate::failure::{Context, Failure};
 use crate::modules::{ModuleArgs, modules_of_view};
 use crate::output::{check_new_snapshot, late_text};
-use crate::project::{ProjectArgs, check_defined};
+use crate::project::{ProjectArgs, check_defined, explain_source};
 use crate::snapshot::diff::compare;
 use crate::snapshot::layers::{open_layers, open_whole};
 use crate::watch::Watch;
@@ -71,7 +71,7 @@ impl Rebuild {
         watch.say(&format!("making view {name} again as of {watermark}"));
         let made = materialize(&project, &modules, &name, watermark, &path);
         drop(watch);
-        let written = made?.written;
+        let written = made.map_err(|error| explain_source(error, &project))?.written;
         let rows = written.row_count;
         let after = open_whole(&path)?;
 

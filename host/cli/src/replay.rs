@@ -101,7 +101,7 @@ impl Replay {
         });
         drop(watch);
         let found = found.map_err(|error| match error {
-            ArrivalError::Backfill(error) => crate::backfill::explain(error, &options.backfill),
+            ArrivalError::Backfill(error) => crate::backfill::explain(error, &project, &options.backfill),
             error => error.into(),
         })?;
         answer(&options.backfill.service, &found)

@@ -90,7 +90,7 @@ pub enum ReadError {
     },
     /// A value is missing where it must not be.
     #[error(
-        "{}: {place}, column `{column}`: the value is missing: every row must have one",
+        "{}: {place}, column `{column}`: the value is missing: fill it in, or leave the row out",
         path.display()
     )]
     MissingValue {

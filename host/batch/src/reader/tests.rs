@@ -152,7 +152,7 @@ fn csv_errors_name_file_line_and_column() {
     log()
         .column("t", ColumnType::Timestamp)
         .not_null()
-        .check("a.csv: line 5, column `t`: the value is missing: every row must have one");
+        .check("a.csv: line 5, column `t`: the value is missing: fill it in, or leave the row out");
     log()
         .column("y", ColumnType::F64)
         .check("a.csv: no column `y` (the file has t, x)");
@@ -216,7 +216,7 @@ fn json_errors_name_file_line_and_column() {
     lines()
         .column("x", ColumnType::I64)
         .not_null()
-        .check("a.ndjson: line 1, column `x`: the value is missing: every row must have one");
+        .check("a.ndjson: line 1, column `x`: the value is missing: fill it in, or leave the row out");
     lines()
         .column("x", ColumnType::String)
         .check("a.ndjson: line 3, column `x`: `5` is no string");
@@ -226,7 +226,7 @@ fn json_errors_name_file_line_and_column() {
     case("a.jsonl", "{\"t\": null}\n")
         .column("t", ColumnType::I64)
         .not_null()
-        .check("a.jsonl: line 1, column `t`: the value is missing: every row must have one");
+        .check("a.jsonl: line 1, column `t`: the value is missing: fill it in, or leave the row out");
     case("a.jsonl", "{\"t\": 1}\n{\"t\": \n")
         .check("a.jsonl: line 2: the line is not a JSON object: EOF while parsing a value at column 0");
     case("a.jsonl", "[1]\n")
@@ -261,7 +261,7 @@ fn parquet_errors_name_file_row_and_column() {
     table()
         .column("t", ColumnType::Timestamp)
         .not_null()
-        .check("a.parquet: row 17001, column `t`: the value is missing: every row must have one");
+        .check("a.parquet: row 17001, column `t`: the value is missing: fill it in, or leave the row out");
     table()
         .column("id", ColumnType::I64)
         .check("a.parquet: row 9001, column `id`: `18446744073709551615` is no i64");

@@ -219,7 +219,7 @@ fn a_chunk_that_lacks_a_value_is_not_given_out() {
         &format!("{whole}{{\"id\":1}}\n{whole}"),
         &[
             Ok(1),
-            Err("a.jsonl: line 2, column `t`: the value is missing: every row must have one"),
+            Err("a.jsonl: line 2, column `t`: the value is missing: fill it in, or leave the row out"),
         ],
     );
     check("{\"t\":2}\n", &[Err("a.jsonl: no column `id` (the file has t)")]);

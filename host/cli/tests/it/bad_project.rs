@@ -135,6 +135,58 @@ fn a_bad_source_is_named_with_line_and_column() {
     assert_eq!(files(folder.path()), before);
 }
 
+/// Event logs that a module cannot be given: nothing is guessed, and what to do is said.
+#[test]
+fn bad_events_are_named_with_line_and_column() {
+    let folder = shop_with_components();
+    let mut transcript = Transcript::new(folder.path());
+    let module = ["--module", "ctr-history.wasm", "--module", "request-context.wasm"];
+    let materialize = [
+        "materialize",
+        "--view",
+        "item_ctr",
+        "--watermark",
+        "2024-01-14",
+        "--out",
+        "out",
+    ];
+    let backfill = [
+        "backfill",
+        "--service",
+        "ranking",
+        "--spine",
+        "spine.csv",
+        "--out",
+        "out.parquet",
+    ];
+    for events in [
+        // Without a time, without a column that the module asks for, of another type, without a key's column.
+        "item_id,time,clicked\n1,2024-01-10,1\n1,,0\n",
+        "item_id,time,click\n1,2024-01-10,1\n",
+        "item_id,time,clicked\n1,2024-01-10,1\n1,2024-01-10,often\n",
+        "item,time,clicked\n1,2024-01-10,1\n",
+        "item_id,at,clicked\n1,2024-01-10,1\n",
+    ] {
+        write(folder.path(), "impressions.csv", events);
+        transcript.show("impressions.csv", events);
+        for command in [&materialize[..], &backfill] {
+            transcript.run(1, &[command, &module].concat());
+        }
+    }
+    transcript
+        .run(1, &[&["publish", "--watermark", "2024-01-14"][..], &module].concat())
+        .run(
+            1,
+            &[&["replay", "--service", "ranking", "--spine", "spine.csv"][..], &module].concat(),
+        )
+        .expect("bad-events");
+    assert!(
+        ["out", "out.parquet"]
+            .iter()
+            .all(|name| !folder.path().join(name).exists())
+    );
+}
+
 #[test]
 fn an_output_that_is_there_is_kept() {
     let folder = shop();
