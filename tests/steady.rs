@@ -87,7 +87,14 @@ module = "request-context"
 inputs = { user_segment = "users:label", floor_price = "items:price", ctr_1d = "history:ctr_1d", ctr_7d = "history:ctr_7d" }
 "#;
 
-fn fixture() -> Fixture {
+/// Where a host reads its rows: in snapshots that have all, or in snapshots and two deltas on each.
+#[derive(Clone, Copy, Debug)]
+enum Files {
+    Whole,
+    Deltas,
+}
+
+fn fixture(files: Files) -> Fixture {
     let (mut rows, mut events) = (
         "time,user,item_id,number,label,price\n".to_owned(),
         "time,item_id,clicked\n".to_owned(),
@@ -102,7 +109,19 @@ fn fixture() -> Fixture {
         events += &format!("{},{item},{}\n", DAY - 1 - item, item % 2);
     }
     let fixture = Fixture::new(PROJECT, &[("rows.csv", &rows), ("events.csv", &events)]);
-    fixture.publish(EventTime(DAY));
+    match files {
+        Files::Whole => _ = fixture.publish(EventTime(DAY)),
+        Files::Deltas => {
+            fixture.publish(EventTime(DAY - 20));
+            fixture.publish_deltas(EventTime(DAY - 10));
+            let generation = fixture.publish_deltas(EventTime(DAY));
+            let manifest = fixture.store.manifest(generation).expect("it was written");
+            for (view, entry) in &manifest.snapshots {
+                let rows: Vec<u64> = entry.files().map(|file| file.row_count).collect();
+                assert!(rows.len() == 3 && !rows.contains(&0), "{view}: {rows:?}");
+            }
+        }
+    }
     fixture
 }
 
@@ -140,19 +159,14 @@ fn evaluate(session: &mut Session, request: &mut Request, matrices: &mut Matrice
 
 #[test]
 fn a_request_allocates_nothing() {
-    let fixture = fixture();
-    let host = fixture.host();
-    let mut session = host.session();
-    for service in ["views", "model"] {
-        let mut request = host.service(service).expect("it is published").request(EventTime(DAY));
-        let mut matrices = Matrices::default();
-        evaluate(&mut session, &mut request, &mut matrices, REQUESTS);
-        let allocated = allocation_counter::measure(|| evaluate(&mut session, &mut request, &mut matrices, REQUESTS));
-        let found = allocated.count_total;
-        assert_eq!(found, 0, "allocations in {REQUESTS} requests of `{service}`");
-        assert!(matrices.rows.iter().any(|cell| !cell.is_nan()), "there are values");
+    for files in [Files::Whole, Files::Deltas] {
+        let fixture = fixture(files);
+        let host = fixture.host();
+        allocates_nothing(&host, &mut host.session(), files);
     }
     // That allocations are counted at all.
+    let fixture = fixture(Files::Whole);
+    let host = fixture.host();
     let allocated = allocation_counter::measure(|| {
         evaluate(
             &mut host.session(),
@@ -162,6 +176,19 @@ fn a_request_allocates_nothing() {
         )
     });
     assert!(allocated.count_total > 0);
+}
+
+/// Requests of every service, once all that they need is there.
+fn allocates_nothing(host: &Host, session: &mut Session, files: Files) {
+    for service in ["views", "model"] {
+        let mut request = host.service(service).expect("it is published").request(EventTime(DAY));
+        let mut matrices = Matrices::default();
+        evaluate(session, &mut request, &mut matrices, REQUESTS);
+        let allocated = allocation_counter::measure(|| evaluate(session, &mut request, &mut matrices, REQUESTS));
+        let found = allocated.count_total;
+        assert_eq!(found, 0, "allocations in {REQUESTS} requests of `{service}`, {files:?}");
+        assert!(matrices.rows.iter().any(|cell| !cell.is_nan()), "there are values");
+    }
 }
 
 /// Pushes events of half of the items: some that requests see, some that are from their future.
@@ -194,7 +221,13 @@ fn push(host: &Host) {
 
 #[test]
 fn a_request_that_sees_fresh_events_allocates_nothing() {
-    let fixture = fixture();
+    for files in [Files::Whole, Files::Deltas] {
+        sees_fresh_events(files);
+    }
+}
+
+fn sees_fresh_events(files: Files) {
+    let fixture = fixture(files);
     let host = fixture.host();
     let mut session = host.session();
     let mut request = host.service("model").expect("it is published").request(EventTime(DAY));
@@ -215,13 +248,68 @@ fn a_request_that_sees_fresh_events_allocates_nothing() {
     push(&host);
     // The one of the two that is not from the future.
     assert_eq!(impressions(&mut session), (even + 1, odd));
-    for service in ["views", "model"] {
-        let mut request = host.service(service).expect("it is published").request(EventTime(DAY));
-        let mut matrices = Matrices::default();
-        evaluate(&mut session, &mut request, &mut matrices, REQUESTS);
-        let allocated = allocation_counter::measure(|| evaluate(&mut session, &mut request, &mut matrices, REQUESTS));
-        let found = allocated.count_total;
-        assert_eq!(found, 0, "allocations in {REQUESTS} requests of `{service}`");
+    allocates_nothing(&host, &mut session, files);
+}
+
+/// Who read fresh events and does not read on.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    /// Nobody.
+    Nobody,
+    /// A session that is gone, whose instances wait for the next one.
+    Gone,
+    /// A session between two calls.
+    Paused,
+    /// Features that are held.
+    Holding,
+}
+
+/// How much memory so many pushes take that a reader lags behind, in bytes.
+fn taken_behind(reader: Reader, pushes: usize) -> i64 {
+    let fixture = fixture(Files::Whole);
+    let host = fixture.host();
+    push(&host);
+    let mut session = host.session();
+    let mut request = host.service("model").expect("it is published").request(EventTime(DAY));
+    // All items, and a user that has a fresh event.
+    fill(&mut request, 13);
+    let pushes = || (0..pushes).for_each(|_| push(&host));
+    match reader {
+        Reader::Nobody => allocation_counter::measure(pushes),
+        Reader::Gone => {
+            session.evaluate(&request).expect("the request fits");
+            drop(session);
+            allocation_counter::measure(pushes)
+        }
+        Reader::Paused => {
+            session.evaluate(&request).expect("the request fits");
+            allocation_counter::measure(pushes)
+        }
+        Reader::Holding => {
+            let features = session.evaluate(&request).expect("the request fits");
+            let allocated = allocation_counter::measure(pushes);
+            assert!(features.failures().is_empty());
+            allocated
+        }
+    }
+    .bytes_current
+}
+
+/// What is replaced is freed by who pushes as soon as no reader has it. One that lags has what its last request found, a row or a
+/// state of each key, however much is pushed meanwhile.
+#[test]
+fn a_reader_that_lags_holds_back_what_it_found_and_no_more() {
+    const FEW: usize = 8;
+    const MANY: usize = 80;
+    // The fresh items in two views, and the user.
+    const FOUND: i64 = 20 + 20 + 1;
+    const MAX_ENTRY_BYTES: i64 = 4 << 10;
+    let nobody = [FEW, MANY].map(|pushes| taken_behind(Reader::Nobody, pushes));
+    for reader in [Reader::Gone, Reader::Paused, Reader::Holding] {
+        let held = |index: usize, pushes| taken_behind(reader, pushes) - nobody[index];
+        let [few, many] = [held(0, FEW), held(1, MANY)];
+        assert!(0 < few && few < FOUND * MAX_ENTRY_BYTES, "{reader:?}: {few} bytes");
+        assert_eq!(many, few, "{reader:?}");
     }
 }
 
@@ -232,6 +320,7 @@ fn child() {
         return;
     };
     let host = Host::open(store, patient()).expect("the store is whole");
+    push(&host);
     let mut session = host.session();
     let mut request = host.service("model").expect("it is published").request(EventTime(DAY));
     let mut matrices = Matrices::default();
@@ -245,7 +334,7 @@ fn child() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_request_makes_no_system_call() {
-    let fixture = fixture();
+    let fixture = fixture(Files::Deltas);
     let trace = fixture.path("trace");
     let output = Command::new("strace")
         .args(["--follow-forks", "--quiet=all", "--output"])

@@ -64,6 +64,9 @@
 //! what they found; pushes go on to be counted into their generation, but not into them. What that costs is memory: the
 //! generation, with its fresh events, for as long as it is held.
 //!
+//! Of fresh events, a session has what its last request found until its next one: a row or a state of each key that had any. That is
+//! all that it holds back, however much is pushed meanwhile; what is replaced is freed by who pushes as soon as no reader has it.
+//!
 //! # What it costs
 //! | | |
 //! |---|---|
