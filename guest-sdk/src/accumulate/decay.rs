@@ -50,8 +50,8 @@ impl<const HALF_LIFE_S: u32> Decay<HALF_LIFE_S> {
         }
         let Some(group) = self.group else { return 0.0 };
         let (half_lives, fraction) = Self::half_lives(time);
-        let mut sum = self.before.clone();
-        sum.merge(&self.newest.shifted(GROUP / 64));
+        let mut sum = self.before.settled();
+        sum.merge(&self.newest.settled().shifted(GROUP / 64));
         let base = (group - 1) * GROUP;
         sum.round(LEAST_EXPONENT + base - half_lives) * libm::exp2(-fraction)
     }

@@ -12,7 +12,7 @@ const MAX_LIMBS: i64 = 35;
 ///
 /// Only the limbs in use are held: for values of similar size two or three of the 35. [`round`](Self::round) rounds the
 /// exact sum once, to nearest, ties to even. After Neal, "Fast exact summation using small and large superaccumulators"
-/// (2015), and Kulisch; the limbs here carry at once, which keeps them short.
+/// (2015), and Kulisch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExactSum {
     sum: FixedPoint,

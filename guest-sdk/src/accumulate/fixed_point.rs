@@ -1,216 +1,216 @@
-use crate::state::{StateError, StateReader, push_varint, zigzag};
+mod wide;
 
-/// Limbs that are held without an allocation: sums of values of similar size need two or three.
-const INLINE_LIMBS: usize = 4;
+use crate::state::{StateError, StateReader};
+pub(super) use wide::Wide;
+use wide::{Read, encode_limbs, round_magnitude, trimmed};
+
+/// Digits of 32 bits that are held in place.
+const DIGITS: usize = 2 * LIMBS;
+/// What they make.
+const LIMBS: usize = 4;
+/// Digits that a word is added to, wherever its lowest bit is in the first.
+const WORD_DIGITS: usize = 3;
+/// The most additions before carries are passed on: each adds less than 2^32 to a digit, which has 63 bits and a sign.
+const MAX_PENDING: u64 = 1 << 29;
 
 /// A binary fixed-point number without a bound: what exact sums are kept in.
 ///
+/// Values of similar size have their bits in the same few digits, so those are what is held in place, and carries wait: adding is
+/// three additions without a branch. What is beyond the digits, values of very different sizes, is added to a [`Wide`].
+///
 /// ```text
-/// add:    place the bits in the limbs of their exponent, add with carry up to the top
-/// round:  take the magnitude, its top 53 bits, and a sticky bit of the rest
+/// number = digits[i] * 2^(32 * (first_digit + i)), added up, + far
+/// add:     where the digits reach: add each 32 bits to their digit; else add to far
+/// settle:  pass on the carries, from the lowest digit up, which gives limbs of a two's complement
 /// ```
 ///
-/// In memory limbs may be redundant, so that adding need not tidy up; equality and bytes are those of the number.
+/// After the small superaccumulator of Neal (2015). In memory a number has many forms; equality and bytes are those of the number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FixedPoint {
-    /// The weight of the first limb is 2^(64 * first).
-    first: i64,
-    limbs: Limbs,
-}
-
-/// A number as it is read: mostly it has no more than two limbs.
-enum Pair {
-    Zero,
-    /// The weight of the first, and both.
-    Limbs(i64, u64, u64),
-    Longer(FixedPoint),
+    /// The weight of the first digit is 2^(32 * first_digit); a multiple of two, so that digits make whole limbs.
+    first_digit: i64,
+    digits: [i64; DIGITS],
+    /// How many numbers were added to the digits since they were 0.
+    pending: u64,
+    far: Option<Box<Wide>>,
 }
 
 impl FixedPoint {
     /// Adds or subtracts `magnitude` * 2^`exponent`.
-    #[inline]
     pub fn add(&mut self, magnitude: u128, exponent: i64, is_negative: bool) {
-        let (limb, shift) = (exponent.div_euclid(64), exponent.rem_euclid(64));
-        let low = magnitude << shift;
-        let high = if shift == 0 {
-            0
-        } else {
-            (magnitude >> (128 - shift)) as u64
-        };
-        let (low, high, sign) = if is_negative {
-            let (low, is_zero) = (low.wrapping_neg(), low == 0);
-            let high = (!high).wrapping_add(u64::from(is_zero));
-            (low, high, u64::MAX)
-        } else {
-            (low, high, 0)
-        };
-        if high == sign && (low >> 127 == 1) == is_negative {
-            self.add_limbs(limb, &[low as u64, (low >> 64) as u64]);
-        } else {
-            self.add_limbs(limb, &[low as u64, (low >> 64) as u64, high]);
+        self.add_word(magnitude as u64, exponent, is_negative);
+        let high = (magnitude >> 64) as u64;
+        if high > 0 {
+            self.add_word(high, exponent + 64, is_negative);
         }
     }
 
-    /// Adds or subtracts `magnitude` * 2^`exponent`: [`add`](Self::add) without numbers of 128 bits, which are slow in a component.
+    /// Adds or subtracts `magnitude` * 2^`exponent`.
     #[inline]
     pub fn add_word(&mut self, magnitude: u64, exponent: i64, is_negative: bool) {
-        let (limb, shift) = (exponent >> 6, exponent & 63);
-        // In two steps, for a shift by 64 is none. The high limb's sign is clear: fewer than 64 bits are shifted into it.
+        let place = ((exponent >> 5) - self.first_digit).cast_unsigned() as usize;
+        if place > DIGITS - WORD_DIGITS || self.pending >= MAX_PENDING {
+            return self.add_far(magnitude, exponent, is_negative);
+        }
+        let shift = exponent & 31;
+        // In two steps, for a shift by 64 is none.
         let (low, high) = (magnitude << shift, magnitude >> 1 >> (63 - shift));
-        let (low, high) = match is_negative {
-            true => (low.wrapping_neg(), (!high).wrapping_add(u64::from(low == 0))),
-            false => (low, high),
-        };
-        self.add_pair(limb, low, high);
+        let sign = -i64::from(is_negative);
+        let signed = |part: u64| (part.cast_signed() ^ sign) - sign;
+        self.digits[place] += signed(low & u64::from(u32::MAX));
+        self.digits[place + 1] += signed(low >> 32);
+        self.digits[place + 2] += signed(high);
+        self.pending += 1;
     }
 
-    /// Adds a number of two limbs: what most values and sums of values are.
-    #[inline]
-    fn add_pair(&mut self, first: i64, low: u64, high: u64) {
-        let len = self.limbs.len;
-        if !self.has_room(first, 2) || len > INLINE_LIMBS {
-            return self.add_limbs(first, &[low, high]);
-        }
-        let start = (first - self.first) as usize;
-        let limbs = &mut self.limbs.inline[..len];
-        let (sign, addend_sign) = (sign_of(limbs[len - 1]), sign_of(high));
-        let mut carry;
-        (limbs[start], carry) = add_carry(limbs[start], low, false);
-        (limbs[start + 1], carry) = add_carry(limbs[start + 1], high, carry);
-        for limb in &mut limbs[start + 2..] {
-            (*limb, carry) = add_carry(*limb, addend_sign, carry);
-        }
-        if sign == addend_sign && sign_of(limbs[len - 1]) != sign {
-            self.limbs.push(sign);
+    #[cold]
+    fn add_far(&mut self, magnitude: u64, exponent: i64, is_negative: bool) {
+        if self.make_room(exponent >> 5) {
+            self.add_word(magnitude, exponent, is_negative);
+        } else {
+            self.far().add_word(magnitude, exponent, is_negative);
         }
     }
 
     /// Adds another number.
     #[inline]
     pub fn merge(&mut self, other: &Self) {
-        let limbs = other.limbs.as_slice();
-        // As it is, redundant or not, where there is room for it.
-        if self.has_room(other.first, limbs.len()) {
-            self.add_limbs(other.first, limbs);
-        } else {
-            let (first, limbs) = other.trimmed();
-            if !limbs.is_empty() {
-                self.add_limbs(first, limbs);
+        if let Some(far) = &other.far {
+            self.far().merge(far);
+        }
+        if self.pending == 0 {
+            (self.first_digit, self.digits, self.pending) = (other.first_digit, other.digits, other.pending);
+        } else if self.first_digit == other.first_digit && self.pending + other.pending <= MAX_PENDING {
+            for (digit, other) in self.digits.iter_mut().zip(&other.digits) {
+                *digit += other;
             }
+            self.pending += other.pending;
+        } else if other.pending > 0 {
+            self.merge_settled(other);
         }
     }
 
+    #[cold]
+    fn merge_settled(&mut self, other: &Self) {
+        let limbs = other.limbs();
+        let (first, limbs) = trimmed(other.first_digit / 2, &limbs);
+        self.add_limbs(first, limbs);
+    }
+
+    /// Adds a number of two limbs: what most sums of values are.
     #[inline]
-    fn has_room(&self, first: i64, len: usize) -> bool {
-        first >= self.first && (first - self.first) as usize + len <= self.limbs.len
-    }
-
-    /// Whether it is below 0.
-    pub fn is_negative(&self) -> bool {
-        self.limbs.as_slice().last().is_some_and(|last| last >> 63 == 1)
-    }
-
-    /// The product.
-    pub fn times(&self, other: &Self) -> Self {
-        let is_negative = self.is_negative() != other.is_negative();
-        let ((first, left), (other_first, right)) = (self.magnitude(), other.magnitude());
-        let (left, right) = (left.as_slice(), right.as_slice());
-        let mut product = vec![0_u64; left.len() + right.len() + 1];
-        for (i, a) in left.iter().enumerate() {
-            let mut carry = 0_u128;
-            for (j, b) in right.iter().enumerate() {
-                carry += u128::from(product[i + j]) + u128::from(*a) * u128::from(*b);
-                product[i + j] = carry as u64;
-                carry >>= 64;
-            }
-            product[i + right.len()] = carry as u64;
+    fn add_pair(&mut self, first: i64, low: u64, high: u64) {
+        let place = (2 * first - self.first_digit).cast_unsigned() as usize;
+        if place > DIGITS - 4 || self.pending >= MAX_PENDING {
+            return self.add_limbs(first, &[low, high]);
         }
-        let mut number = Self {
-            first: first + other_first,
-            limbs: Limbs::of(&product),
+        self.digits[place] += i64::from(low as u32);
+        self.digits[place + 1] += i64::from((low >> 32) as u32);
+        self.digits[place + 2] += i64::from(high as u32);
+        self.digits[place + 3] += high.cast_signed() >> 32;
+        self.pending += 1;
+    }
+
+    /// Adds a number of any limbs.
+    #[cold]
+    fn add_limbs(&mut self, first: i64, limbs: &[u64]) {
+        let Some(last) = limbs.len().checked_sub(1) else { return };
+        let place = |number: &Self| {
+            let place = 2 * first - number.first_digit;
+            let is_within = 0 <= place && place as usize + 2 * limbs.len() <= DIGITS;
+            (is_within && number.pending < MAX_PENDING).then_some(place as usize)
         };
-        if is_negative {
-            number.negate();
+        let mut found = place(self);
+        if found.is_none() && self.make_room(2 * first) {
+            found = place(self);
+        }
+        let Some(place) = found else {
+            return self.far().add_limbs(first, limbs);
+        };
+        for ((index, limb), digits) in limbs.iter().enumerate().zip(self.digits[place..].chunks_exact_mut(2)) {
+            digits[0] += i64::from(*limb as u32);
+            digits[1] += match index == last {
+                true => limb.cast_signed() >> 32,
+                false => i64::from((limb >> 32) as u32),
+            };
+        }
+        self.pending += 1;
+    }
+
+    /// Empties the digits if they hold as many numbers as they can, and puts them, if they are empty, where a number is that begins
+    /// at `digit`. Whether they are.
+    fn make_room(&mut self, digit: i64) -> bool {
+        if self.pending >= MAX_PENDING {
+            let (limbs, first) = (self.limbs(), self.first_digit / 2);
+            self.far().add_limbs(first, &limbs);
+            (self.digits, self.pending) = ([0; DIGITS], 0);
+        }
+        let is_empty = self.pending == 0;
+        if is_empty {
+            // Not closer than need be: a sum whose first value was a little smaller or greater has the same digits.
+            self.first_digit = (digit - 1).div_euclid(4) * 4;
+        }
+        is_empty
+    }
+
+    fn far(&mut self) -> &mut Wide {
+        self.far.get_or_insert_default()
+    }
+
+    /// The digits as limbs, the first of weight 2^(32 * `first_digit`): the last is no more than a sign and carries.
+    #[inline]
+    fn limbs(&self) -> [u64; LIMBS + 1] {
+        let (mut limbs, mut carry) = ([0; LIMBS + 1], 0);
+        for (limb, digits) in limbs.iter_mut().zip(self.digits.chunks_exact(2)) {
+            let low = digits[0] + carry;
+            let high = digits[1] + (low >> 32);
+            *limb = low.cast_unsigned() & u64::from(u32::MAX) | high.cast_unsigned() << 32;
+            carry = high >> 32;
+        }
+        limbs[LIMBS] = carry.cast_unsigned();
+        limbs
+    }
+
+    /// The whole number.
+    pub fn settled(&self) -> Wide {
+        let mut number = self.far.as_deref().cloned().unwrap_or_default();
+        if self.pending > 0 {
+            number.add_limbs(self.first_digit / 2, &self.limbs());
         }
         number
     }
 
-    /// The difference.
-    pub fn minus(mut self, mut other: Self) -> Self {
-        other.negate();
-        self.merge(&other);
-        self
-    }
-
-    /// The number times 2^(64 * `limbs`).
-    pub fn shifted(&self, limbs: i64) -> Self {
-        let mut shifted = self.clone();
-        shifted.first += limbs;
-        shifted
-    }
-
     /// The number times 2^`exponent` as the nearest f64, ties to even; infinite beyond the greatest.
+    #[inline]
     pub fn round(&self, exponent: i64) -> f64 {
-        let (first, limbs) = self.magnitude();
-        let magnitude = round_magnitude(limbs.as_slice(), (first * 64).saturating_add(exponent));
-        if self.is_negative() { -magnitude } else { magnitude }
-    }
-
-    /// The limbs without redundant ones: none for 0, and one form for each number.
-    pub fn trimmed(&self) -> (i64, &[u64]) {
-        let mut limbs = self.limbs.as_slice();
-        while let [rest @ .., below, last] = limbs {
-            if *last != sign_of(*below) {
-                break;
+        if self.far.is_some() {
+            return self.settled().round(exponent);
+        }
+        let mut limbs = self.limbs();
+        let is_negative = limbs[LIMBS] >> 63 == 1;
+        if is_negative {
+            let mut carry = true;
+            for limb in &mut limbs {
+                (*limb, carry) = (!*limb).overflowing_add(carry.into());
             }
-            limbs = &limbs[..rest.len() + 1];
         }
-        let zeros = limbs.iter().take_while(|limb| **limb == 0).count();
-        match &limbs[zeros..] {
-            [] => (0, &[]),
-            limbs => (self.first + zeros as i64, limbs),
-        }
+        let magnitude = round_magnitude(&limbs, (self.first_digit * 32).saturating_add(exponent));
+        if is_negative { -magnitude } else { magnitude }
     }
 
-    /// Appends the canonical bytes: position of the first limb, number of limbs, limbs.
+    /// Appends the canonical bytes.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        let (first, limbs) = self.trimmed();
-        push_varint(bytes, zigzag(first.into()));
-        push_varint(bytes, limbs.len() as u128);
-        for limb in limbs {
-            bytes.extend_from_slice(&limb.to_le_bytes());
+        match &self.far {
+            None => encode_limbs(trimmed(self.first_digit / 2, &self.limbs()), bytes),
+            Some(_) => encode_limbs(self.settled().trimmed(), bytes),
         }
     }
 
     /// Reads what [`encode`](Self::encode) wrote, of limbs at `range`.
     pub fn decode(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<Self, StateError> {
-        let (first, len) = Self::decode_place(reader, range)?;
-        Self::decode_limbs(reader, first, len)
-    }
-
-    /// The weight of the first limb and how many there are.
-    #[inline]
-    fn decode_place(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<(i64, usize), StateError> {
-        let (first, len) = (reader.i64()?, reader.u64()?);
-        let is_within = match len {
-            0 => first == 0,
-            _ => range.contains(&first) && (range.end - first).cast_unsigned() >= len,
-        };
-        match is_within {
-            true => Ok((first, len as usize)),
-            false => Err(StateError::Damaged),
-        }
-    }
-
-    fn decode_limbs(reader: &mut StateReader<'_>, first: i64, len: usize) -> Result<Self, StateError> {
-        let mut limbs = Limbs::default();
-        for _ in 0..len {
-            limbs.push(u64::from_le_bytes(reader.array()?));
-        }
-        match is_shortest(limbs.as_slice()) {
-            true => Ok(Self { first, limbs }),
-            false => Err(StateError::Damaged),
-        }
+        let mut number = Self::default();
+        number.merge_encoded(reader, range)?;
+        Ok(number)
     }
 
     /// Adds the number that [`encode`](Self::encode) wrote, of limbs at `range`.
@@ -220,10 +220,13 @@ impl FixedPoint {
         reader: &mut StateReader<'_>,
         range: core::ops::Range<i64>,
     ) -> Result<(), StateError> {
-        match Self::decode_pair(reader, range)? {
-            Pair::Zero => {}
-            Pair::Limbs(first, low, high) => self.add_pair(first, low, high),
-            Pair::Longer(number) => self.merge(&number),
+        match Read::decode(reader, range)? {
+            Read::Zero => {}
+            Read::Pair(first, low, high) => self.add_pair(first, low, high),
+            Read::Longer(number) => {
+                let (first, limbs) = number.trimmed();
+                self.add_limbs(first, limbs);
+            }
         }
         Ok(())
     }
@@ -231,220 +234,12 @@ impl FixedPoint {
     /// Passes over the number that [`encode`](Self::encode) wrote, of limbs at `range`.
     #[inline]
     pub fn skip(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<(), StateError> {
-        Self::decode_pair(reader, range).map(drop)
-    }
-
-    #[inline]
-    fn decode_pair(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<Pair, StateError> {
-        let (first, len) = Self::decode_place(reader, range)?;
-        let mut limb = || reader.array().map(u64::from_le_bytes);
-        let (low, high) = match len {
-            0 => return Ok(Pair::Zero),
-            1 => {
-                let low = limb()?;
-                (low, sign_of(low))
-            }
-            2 => (limb()?, limb()?),
-            _ => return Self::decode_limbs(reader, first, len).map(Pair::Longer),
-        };
-        if low == 0 || len == 2 && high == sign_of(low) {
-            return Err(StateError::Damaged);
-        }
-        Ok(Pair::Limbs(first, low, high))
-    }
-
-    #[inline]
-    fn add_limbs(&mut self, first: i64, addend: &[u64]) {
-        if !self.has_room(first, addend.len()) {
-            self.reach(first, addend.len());
-        }
-        let start = (first - self.first) as usize;
-        let limbs = self.limbs.as_mut_slice();
-        let sign = limbs.last().map_or(0, |last| sign_of(*last));
-        let addend_sign = addend.last().map_or(0, |last| sign_of(*last));
-        let mut carry = false;
-        for (limb, add) in limbs[start..].iter_mut().zip(addend) {
-            (*limb, carry) = add_carry(*limb, *add, carry);
-        }
-        // Above the addend there is only its sign to add: nothing once that and the carry cancel.
-        for limb in &mut limbs[start + addend.len()..] {
-            if carry == (addend_sign != 0) {
-                break;
-            }
-            (*limb, carry) = add_carry(*limb, addend_sign, carry);
-        }
-        let is_over = sign == addend_sign && limbs.last().is_some_and(|last| sign_of(*last) != sign);
-        if is_over {
-            self.limbs.push(sign);
-        }
-    }
-
-    /// Makes room for `len` limbs from `first` on and one more for their carry.
-    #[cold]
-    fn reach(&mut self, first: i64, len: usize) {
-        if self.limbs.len == 0 && len <= INLINE_LIMBS - 2 {
-            // A limb below as well: the next value may be of a smaller size.
-            self.first = first - 1;
-            self.limbs = Limbs {
-                len: INLINE_LIMBS,
-                ..Limbs::default()
-            };
-            return;
-        }
-        let held = self.trimmed();
-        let (start, sign) = match held.1.last() {
-            None => (first, 0),
-            Some(last) => (first.min(held.0), sign_of(*last)),
-        };
-        let end = (first + len as i64).max(held.0 + held.1.len() as i64);
-        let mut limbs = Limbs::default();
-        let zeros = if held.1.is_empty() { end - start } else { held.0 - start };
-        for _ in 0..zeros {
-            limbs.push(0);
-        }
-        for limb in held.1 {
-            limbs.push(*limb);
-        }
-        while (limbs.as_slice().len() as i64) < end - start + 1 {
-            limbs.push(sign);
-        }
-        (self.first, self.limbs) = (start, limbs);
-    }
-
-    fn negate(&mut self) {
-        // One more limb: the least number has no positive of its size.
-        let sign = if self.is_negative() { u64::MAX } else { 0 };
-        self.limbs.push(sign);
-        let mut carry = true;
-        for limb in self.limbs.as_mut_slice() {
-            (*limb, carry) = add_carry(!*limb, 0, carry);
-        }
-    }
-
-    /// The absolute value, unsigned.
-    fn magnitude(&self) -> (i64, Limbs) {
-        let (first, limbs) = self.trimmed();
-        let mut limbs = Limbs::of(limbs);
-        if self.is_negative() {
-            let mut carry = true;
-            for limb in limbs.as_mut_slice() {
-                (*limb, carry) = add_carry(!*limb, 0, carry);
-            }
-        }
-        (first, limbs)
+        Read::decode(reader, range).map(drop)
     }
 }
 
 impl PartialEq for FixedPoint {
     fn eq(&self, other: &Self) -> bool {
-        self.trimmed() == other.trimmed()
-    }
-}
-
-#[inline]
-fn add_carry(a: u64, b: u64, carry: bool) -> (u64, bool) {
-    let (sum, is_over) = a.overflowing_add(b);
-    let (sum, is_over_again) = sum.overflowing_add(u64::from(carry));
-    (sum, is_over | is_over_again)
-}
-
-/// Whether no limb is redundant: neither a first of 0 nor a last that is only the sign of the one below.
-#[inline]
-fn is_shortest(limbs: &[u64]) -> bool {
-    let is_last_needed = match limbs {
-        [.., below, last] => *last != sign_of(*below),
-        _ => true,
-    };
-    is_last_needed && limbs.first() != Some(&0)
-}
-
-/// What a limb above `limb` is if it carries nothing but the sign.
-#[inline]
-fn sign_of(limb: u64) -> u64 {
-    (limb.cast_signed() >> 63).cast_unsigned()
-}
-
-/// The nearest f64 to the unsigned number `limbs` * 2^`exponent`.
-fn round_magnitude(limbs: &[u64], exponent: i64) -> f64 {
-    const LEAST: i64 = -1074;
-    let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else {
-        return 0.0;
-    };
-    let top_bit = top as i64 * 64 + 63 - i64::from(limbs[top].leading_zeros());
-    let top_exponent = top_bit.saturating_add(exponent);
-    if top_exponent > 1023 {
-        return f64::INFINITY;
-    }
-    // The weight of the last bit that the f64 has, and which bit of the limbs that is.
-    let last_exponent = (top_exponent - 52).max(LEAST);
-    let last_bit = last_exponent.saturating_sub(exponent);
-    let bits = if last_bit <= 0 {
-        // All of it fits.
-        limbs[0] << -last_bit
-    } else {
-        let limb = |index: i64| limbs.get(index as usize).copied().unwrap_or(0);
-        let window = u128::from(limb(last_bit / 64)) | u128::from(limb(last_bit / 64 + 1)) << 64;
-        let kept = (window >> (last_bit % 64)) as u64;
-        let half = last_bit - 1;
-        let is_half = limb(half / 64) >> (half % 64) & 1 == 1;
-        let below = limbs.len().min((half / 64) as usize);
-        let is_sticky = limbs[..below].iter().any(|limb| *limb != 0) || limb(half / 64) & ((1 << (half % 64)) - 1) != 0;
-        // At most 53 bits are left of the window, since the top is 52 above the last.
-        kept + u64::from(is_half && (is_sticky || kept & 1 == 1))
-    };
-    // The bit above the 52 of the fraction counts the exponent up by itself, to infinity as well.
-    f64::from_bits((((last_exponent - LEAST) as u64) << 52) + bits)
-}
-
-/// A vector of limbs, the first few of them in place.
-#[derive(Clone, Debug, Default)]
-struct Limbs {
-    len: usize,
-    inline: [u64; INLINE_LIMBS],
-    /// All of them, once there are more.
-    spilled: Vec<u64>,
-}
-
-impl Limbs {
-    fn of(limbs: &[u64]) -> Self {
-        let mut small = Self {
-            len: limbs.len(),
-            ..Self::default()
-        };
-        match small.inline.get_mut(..limbs.len()) {
-            Some(inline) => inline.copy_from_slice(limbs),
-            None => small.spilled.extend_from_slice(limbs),
-        }
-        small
-    }
-
-    #[inline]
-    fn as_slice(&self) -> &[u64] {
-        if self.spilled.is_empty() {
-            &self.inline[..self.len]
-        } else {
-            &self.spilled
-        }
-    }
-
-    #[inline]
-    fn as_mut_slice(&mut self) -> &mut [u64] {
-        if self.spilled.is_empty() {
-            &mut self.inline[..self.len]
-        } else {
-            &mut self.spilled
-        }
-    }
-
-    fn push(&mut self, limb: u64) {
-        if self.spilled.is_empty() && self.len < INLINE_LIMBS {
-            self.inline[self.len] = limb;
-        } else {
-            if self.spilled.is_empty() {
-                self.spilled.extend_from_slice(&self.inline);
-            }
-            self.spilled.push(limb);
-        }
-        self.len += 1;
+        self.settled().trimmed() == other.settled().trimmed()
     }
 }

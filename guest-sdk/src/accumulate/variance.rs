@@ -55,7 +55,8 @@ impl Variance {
         }
         let mut count = FixedPoint::default();
         count.add(self.count().unsigned_abs().into(), 0, false);
-        let numerator = count.times(&self.squares).minus(self.sum.times(&self.sum));
+        let (count, sum) = (count.settled(), self.sum.settled());
+        let numerator = count.times(&self.squares.settled()).minus(sum.times(&sum));
         numerator.round(LEAST_SQUARE)
     }
 

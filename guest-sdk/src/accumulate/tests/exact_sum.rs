@@ -229,3 +229,41 @@ fn a_sum_has_one_encoding() {
     assert_eq!(limbs(0, 34, &[1, 1]), damaged);
     assert_eq!(limbs(0, 0, &[1; 36]), damaged);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    /// However sums are put together, whichever digits each of them holds, they are the sum of all values.
+    #[test]
+    fn merging_is_adding(parts in vec(finite(), 1..6), order in any::<u64>()) {
+        let mut merged = ExactSum::default();
+        for (index, part) in parts.iter().enumerate() {
+            let part = match order >> index & 1 {
+                0 => sum(part),
+                // As it comes from a state.
+                _ => decoded(&encoded(&sum(part))).expect("it was encoded"),
+            };
+            crate::accumulate::Accumulator::merge(&mut merged, &part);
+        }
+        let whole = sum(&parts.concat());
+        prop_assert_eq!(encoded(&merged), encoded(&whole));
+        prop_assert_eq!(merged.round().to_bits(), whole.round().to_bits());
+        prop_assert_eq!(merged, whole);
+    }
+
+    /// More values than carries can wait for: merged with itself, a sum soon has 2^40 times as many.
+    #[test]
+    fn carries_do_not_wait_for_ever(mantissas in vec(-1_i64 << 53..=1 << 53, 1..6), doublings in 20..64) {
+        let values: Vec<f64> = mantissas.iter().map(|mantissa| *mantissa as f64 / 1e3).collect();
+        let mut doubled = sum(&values);
+        for _ in 0..doublings {
+            let half = doubled.clone();
+            crate::accumulate::Accumulator::merge(&mut doubled, &half);
+            doubled.add(1.0);
+            doubled.add(-1.0);
+        }
+        let scaled: Vec<f64> = values.iter().map(|value| value * 2_f64.powi(doublings)).collect();
+        prop_assert_eq!(encoded(&doubled), encoded(&sum(&scaled)));
+        prop_assert_eq!(&doubled, &sum(&scaled));
+    }
+}
