@@ -16,6 +16,10 @@ const MAX_BITS: u32 = 8;
 const MIN_BITS: u32 = 4;
 /// What is joined as one share.
 const TINY_BYTES: u64 = 1 << 20;
+/// Shares of so many bytes are sorted and picked from in caches, and the memory for one is that of the one before.
+const SMALL_BYTES: u64 = 16 << 20;
+/// More shares than memory calls for are made of so many at most: each has a piece of every batch that is divided.
+const SMALL_BITS: u32 = 6;
 /// What goes to a file at once.
 const SPILL_BYTES: u64 = 4 << 20;
 /// One row of so many is a sample of their times.
@@ -26,8 +30,11 @@ pub(crate) fn share_bits(bytes: u64, budget: &Budget) -> u32 {
     if bytes <= TINY_BYTES.min(budget.partition_bytes) {
         return 0;
     }
-    let shares = bytes.div_ceil(budget.partition_bytes).next_power_of_two();
-    shares.ilog2().clamp(MIN_BITS, MAX_BITS)
+    let bits_of = |share_bytes: u64| bytes.div_ceil(share_bytes).next_power_of_two().ilog2();
+    let needed = bits_of(budget.partition_bytes);
+    needed
+        .max(bits_of(SMALL_BYTES).clamp(MIN_BITS, SMALL_BITS))
+        .min(MAX_BITS)
 }
 
 /// Rows that are being divided into parts. What is too much for memory goes to a file for each part.
