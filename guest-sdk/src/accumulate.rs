@@ -1,4 +1,4 @@
-//! Accumulators: what an aggregate keeps of its events, per tile of a window.
+//! Accumulators: what an aggregate keeps of its events, for each place of a window's tail.
 //!
 //! Every accumulator is independent of order, to the bit: events may arrive in any order and states be merged in any tree,
 //! and the bytes are the same. Its encoding is canonical: equal contents are equal bytes. Tests hold every one of them to
@@ -79,6 +79,10 @@ pub trait Accumulator: Default + Clone + PartialEq + 'static {
     /// The most bytes that [`encode`](Self::encode) appends, whatever was added; none where there is no such number. What is
     /// known of every accumulator of an aggregate makes the [bound of its states](crate::StateBound).
     const MAX_BYTES: Option<u64> = None;
+
+    /// Whether what many values come to takes about as many bytes as what one does: a sum, not a list. Then a state keeps totals from
+    /// each instant on, so that reading a window takes no longer where there are many events. Of others it keeps every event once.
+    const IS_COMPACT: bool = false;
 
     /// Appends what the bytes depend on: a name that is this encoding's alone, and the parameters. The version of a state is
     /// made of it, so no state is read as another's: change it whenever [`encode`](Self::encode) changes.

@@ -4,11 +4,13 @@ use crate::Timestamp;
 use crate::accumulate::Accumulator;
 use crate::column::{BLOCK_ROWS, ColumnMeta, Input, Output};
 use crate::module::ModuleMeta;
+use crate::reading::read_queries;
 use crate::reads::ReadableState;
 use crate::row::FrameBuffer;
 use crate::slide::{Events, Sight, Slide};
-use crate::state::{Level, State, StateError, for_each_tile, levels, state_version};
-use crate::window::WindowMeta;
+use crate::state::{State, StateError, state_version};
+use crate::tiling::Tiling;
+use crate::window::{MAX_WINDOWS, WindowMeta};
 
 /// A struct of accumulators, and an accumulator itself. Derive it.
 #[diagnostic::on_unimplemented(
@@ -78,8 +80,6 @@ pub enum AggregateError {
     QueryBeforeState(usize),
 }
 
-/// The most windows of an aggregate.
-const MAX_WINDOWS: usize = 64;
 /// The most bytes of a state. Only a window with an exact tail, or accumulators without a bound, come near.
 pub(crate) const MAX_STATE_BYTES: usize = 16 << 20;
 
@@ -117,7 +117,7 @@ pub fn fold_frame<T: Aggregate>(states: &[u64], events: &[u64], out: &mut FrameB
         let mut state = decode_state::<T>(states.column(0), row, layout)?;
         while event < events.rows && events.state(event) == row {
             let time = events.time(event);
-            state.add(&layout.levels, time, |totals| totals.add(time, &events.event(event)));
+            state.add(&layout.tiling, time, |totals| totals.add(time, &events.event(event)));
             event += 1;
         }
         push_state(state, row, layout, &mut bytes, &mut folded)?;
@@ -139,7 +139,7 @@ pub fn merge_frame<T: Aggregate>(left: &[u64], right: &[u64], out: &mut FrameBuf
     let mut bytes = Vec::new();
     for row in 0..left.rows() {
         let mut state = decode_state::<T>(left.column(0), row, layout)?;
-        state.merge(&decode_state::<T>(right.column(0), row, layout)?);
+        state.merge(decode_state::<T>(right.column(0), row, layout)?);
         push_state(state, row, layout, &mut bytes, &mut merged)?;
     }
     encode_columns(&[&merged], left.rows(), &mut out.words)
@@ -154,74 +154,6 @@ pub fn read_frame<T: Aggregate>(states: &[u64], queries: &[u64], out: &mut Frame
     write_outputs::<T>(queries.rows, out, |outputs| {
         read_queries(layout, &states, &queries, outputs)
     })
-}
-
-fn read_queries<T: Aggregate>(
-    layout: &Layout,
-    states: &Frame<'_>,
-    queries: &QueryFrame<'_, T>,
-    outputs: &mut Outputs<'_, T>,
-) -> Result<(), AggregateError> {
-    let mut totals = vec![T::Totals::default(); T::WINDOWS.len()];
-    for row in 0..queries.rows {
-        let (t, index) = (queries.time(row), queries.state(row));
-        totals.fill(T::Totals::default());
-        let last = read_totals::<T>(states.column(0), index, layout, t, &mut totals)?;
-        if last >= Some(t) {
-            return Err(AggregateError::QueryBeforeState(row));
-        }
-        for (window, totals) in totals.iter().enumerate() {
-            outputs.push(window, totals, &queries.input(row), t);
-        }
-    }
-    Ok(())
-}
-
-/// Adds the tiles of a state to the totals of the windows that see them at `t`, and gives the time of its last event.
-fn read_totals<T: Aggregate>(
-    states: ColumnView<'_>,
-    row: usize,
-    layout: &Layout,
-    t: Timestamp,
-    totals: &mut [T::Totals],
-) -> Result<Option<Timestamp>, AggregateError> {
-    if !states.is_present(row) {
-        return Ok(None);
-    }
-    let mut first_tiles = [0; MAX_WINDOWS];
-    for (first_tile, window) in first_tiles.iter_mut().zip(T::WINDOWS) {
-        *first_tile = window.first_tile(t.as_micros());
-    }
-    let read = for_each_tile(
-        states.bytes(row),
-        layout.version,
-        &layout.levels,
-        |level, tile, reader| {
-            let sees = |window: &usize| tile >= first_tiles[*window];
-            match &layout.windows[level][..] {
-                [window] if sees(window) => totals[*window].merge_encoded(reader),
-                windows if !windows.iter().any(sees) => T::Totals::skip(reader),
-                windows => {
-                    let tile_totals = T::Totals::decode(reader)?;
-                    for window in windows.iter().copied().filter(sees) {
-                        totals[window].merge(&tile_totals);
-                    }
-                    Ok(())
-                }
-            }
-        },
-    );
-    match read {
-        Ok(last) => Ok(Some(last)),
-        Err(StateError::Version(_)) => {
-            let state = decode_state::<T>(states, row, layout)?;
-            for (totals, window) in totals.iter_mut().zip(T::WINDOWS) {
-                *totals = state.totals(&layout.levels, window, t);
-            }
-            Ok(state.last())
-        }
-        Err(error) => Err(state_error(error, row)),
-    }
 }
 
 /// `batch` of the contract.
@@ -284,7 +216,7 @@ fn answer_queries<T: Aggregate>(
             row += 1;
         }
         slide.run(
-            &layout.levels,
+            &layout.tiling,
             T::WINDOWS,
             &state,
             &of_entity,
@@ -321,9 +253,7 @@ impl<T: Aggregate> Events<T::Totals> for EntityEvents<'_, '_, T> {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Layout {
-    levels: Vec<Level>,
-    /// The windows of each level, by their index.
-    windows: Vec<Vec<usize>>,
+    pub(crate) tiling: Tiling,
     pub(crate) version: u32,
 }
 
@@ -333,16 +263,10 @@ impl Layout {
         const {
             assert!(T::WINDOWS.len() <= MAX_WINDOWS, "an aggregate has at most 64 windows");
         }
-        let levels = levels(T::WINDOWS);
-        let of_level = |level: &Level| {
-            let windows = T::WINDOWS.iter().enumerate();
-            let windows = windows.filter(|(_, window)| window.tile_us() == level.tile_us);
-            windows.map(|(index, _)| index).collect()
-        };
+        let tiling = Tiling::of(T::WINDOWS);
         Self {
-            windows: levels.iter().map(of_level).collect(),
-            version: state_version::<T::Totals>(&levels),
-            levels,
+            version: state_version::<T::Totals>(&tiling),
+            tiling,
         }
     }
 }
@@ -364,20 +288,20 @@ fn states_frame(words: &[u64]) -> Result<Frame<'_>, AggregateError> {
     Frame::check(words, &[ColumnType::Bytes]).map_err(|error| AggregateError::Frame(format!("states: {error}")))
 }
 
-fn decode_state<T: Aggregate>(
+pub(crate) fn decode_state<T: Aggregate>(
     states: ColumnView<'_>,
     row: usize,
     layout: &Layout,
 ) -> Result<State<T::Totals>, AggregateError> {
     if !states.is_present(row) {
-        return Ok(State::new(&layout.levels));
+        return Ok(State::new());
     }
     let bytes = states.bytes(row);
-    let read = match State::decode(bytes, layout.version, &layout.levels) {
+    let read = match State::decode(bytes, layout.version, &layout.tiling) {
         Err(StateError::Version(version)) => {
             let readable = T::READS.iter().find(|readable| readable.version() == version);
             readable.map_or(Err(StateError::Version(version)), |readable| {
-                readable.decode(bytes, &layout.levels)
+                readable.decode(bytes, &layout.tiling)
             })
         }
         read => read,
@@ -385,7 +309,7 @@ fn decode_state<T: Aggregate>(
     read.map_err(|error| state_error(error, row))
 }
 
-fn state_error(error: StateError, row: usize) -> AggregateError {
+pub(crate) fn state_error(error: StateError, row: usize) -> AggregateError {
     match error {
         StateError::Version(version) => AggregateError::StateVersion(version),
         StateError::Damaged => AggregateError::State(row),
@@ -403,9 +327,9 @@ fn push_state<A: Accumulators>(
         states.push_null();
         return Ok(());
     };
-    state.evict(&layout.levels);
+    state.settle(&layout.tiling);
     bytes.clear();
-    state.encode(layout.version, last, bytes);
+    state.encode(&layout.tiling, layout.version, last, bytes);
     if bytes.len() > MAX_STATE_BYTES {
         return Err(AggregateError::Frame(format!(
             "states: the state in row {row} would have {} bytes, more than {MAX_STATE_BYTES}: a window with an exact tail \
@@ -490,8 +414,8 @@ impl<'a, T: Aggregate> EventFrame<'a, T> {
     }
 }
 
-struct QueryFrame<'a, T: Aggregate> {
-    rows: usize,
+pub(crate) struct QueryFrame<'a, T: Aggregate> {
+    pub rows: usize,
     states: ColumnView<'a>,
     times: ColumnView<'a>,
     /// Of a batch.
@@ -514,11 +438,11 @@ impl<'a, T: Aggregate> QueryFrame<'a, T> {
         })
     }
 
-    fn state(&self, row: usize) -> usize {
+    pub fn state(&self, row: usize) -> usize {
         self.states.i64(row) as usize
     }
 
-    fn time(&self, row: usize) -> Timestamp {
+    pub fn time(&self, row: usize) -> Timestamp {
         Timestamp::from_micros(self.times.timestamp(row))
     }
 
@@ -528,7 +452,7 @@ impl<'a, T: Aggregate> QueryFrame<'a, T> {
             .map_or(0, |column| usize::try_from(column.i64(row)).unwrap_or(usize::MAX))
     }
 
-    fn input(&self, row: usize) -> T::Input<'a> {
+    pub fn input(&self, row: usize) -> T::Input<'a> {
         Input::read(&self.inputs, row)
     }
 }
@@ -559,7 +483,7 @@ fn write_outputs<T: Aggregate>(
     result
 }
 
-struct Outputs<'w, T: Aggregate> {
+pub(crate) struct Outputs<'w, T: Aggregate> {
     /// The writers of each window and the row to write next.
     windows: Vec<(<T::Output as Output>::Writers<'w>, usize)>,
 }
@@ -567,7 +491,7 @@ struct Outputs<'w, T: Aggregate> {
 impl<T: Aggregate> Outputs<'_, T> {
     /// Appends the outputs of a window of a query. Those of one window come in the order of the queries.
     #[inline]
-    fn push(&mut self, window: usize, totals: &T::Totals, input: &T::Input<'_>, time: Timestamp) {
+    pub fn push(&mut self, window: usize, totals: &T::Totals, input: &T::Input<'_>, time: Timestamp) {
         let query = Query {
             time,
             window: T::WINDOWS[window],

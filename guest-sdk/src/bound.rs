@@ -2,6 +2,8 @@
 
 use crate::accumulate::Accumulator;
 use crate::aggregate::{Aggregate, MAX_STATE_BYTES};
+use crate::state::number_bytes;
+use crate::tiling::unit_us;
 use crate::window::WindowMeta;
 
 /// The most that the state of one entity can be, whatever its events: computed from the accumulators
@@ -31,7 +33,8 @@ use crate::window::WindowMeta;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateBound {
-    /// The tiles of all widths; none where a window has an exact tail, which keeps a tile for each time of an event.
+    /// The tiles of all widths; none where a window has an exact tail, which keeps one for each time of an event. A state has
+    /// no more cells.
     pub tiles: Option<u64>,
     /// The bytes; none where there is no bound of the tiles, or an accumulator has none.
     pub bytes: Option<u64>,
@@ -43,19 +46,23 @@ impl StateBound {
         Self::new(T::WINDOWS, <T::Totals as Accumulator>::MAX_BYTES)
     }
 
-    /// That of states of these windows, each of whose tiles has at most so many bytes: what the layout of a state comes to.
-    const fn new(windows: &[WindowMeta], tile_bytes: Option<u64>) -> Self {
-        let (mut tiles, mut bytes) = (Some(0), Some(STATE_HEADER_BYTES));
-        let mut i = 0;
+    /// That of states of these windows, each of whose cells has at most so many bytes: what the layout of a state comes to. There are no
+    /// more cells than tiles.
+    const fn new(windows: &[WindowMeta], cell_bytes: Option<u64>) -> Self {
+        let (mut tiles, mut farthest, mut i) = (Some(0), 0, 0);
         while i < windows.len() {
             if is_longest_of_its_hop(windows, i) {
-                let of_level = windows[i].max_tiles();
-                tiles = add(tiles, of_level);
-                bytes = add(bytes, level_bytes(&windows[i], of_level, tile_bytes));
+                tiles = add(tiles, windows[i].max_tiles());
             }
+            // The tail is moved back by less than a tile, and so is the place that is counted from.
+            let reach_us = windows[i].length_us as u64 + windows[i].tile_us() as u64;
+            farthest = greater(farthest, reach_us / unit_us(windows) as u64 + 1);
             i += 1;
         }
-        Self { tiles, bytes }
+        Self {
+            tiles,
+            bytes: state_bytes(tiles, cell_bytes, farthest),
+        }
     }
 
     /// As a component carries it, in the custom section `unskew:state` of its core module: three u64s, the tiles, the bytes, of
@@ -76,18 +83,19 @@ impl StateBound {
 /// Version and time of the last event.
 const STATE_HEADER_BYTES: u64 = 4 + 8;
 
-/// The tiles of a window: how many there are, the number of the first, the distances of the others, and what is in them.
-const fn level_bytes(window: &WindowMeta, tiles: Option<u64>, tile_bytes: Option<u64>) -> Option<u64> {
-    let (Some(tiles), Some(tile_bytes)) = (tiles, tile_bytes) else {
+/// How many cells there are, the widths of the numbers, and for each cell how far back it is, where it ends, and what is in it.
+const fn state_bytes(cells: Option<u64>, cell_bytes: Option<u64>, farthest: u64) -> Option<u64> {
+    let (Some(cells), Some(cell_bytes)) = (cells, cell_bytes) else {
         return None;
     };
-    let first = varint_len((i64::MIN / window.tile_us()).unsigned_abs() as u128 * 2);
-    let count = varint_len(tiles as u128);
-    // No distance is above the number of tiles.
-    match tiles.checked_mul(count + tile_bytes) {
-        Some(behind) => add(Some(first + count), Some(behind)),
-        None => None,
-    }
+    let Some(totals) = cells.checked_mul(cell_bytes) else {
+        return None;
+    };
+    let numbers = cells.checked_mul(number_bytes(farthest) + number_bytes(totals));
+    add(
+        numbers,
+        add(Some(totals), Some(STATE_HEADER_BYTES + varint_len(cells as u128) + 1)),
+    )
 }
 
 /// Windows of a hop share tiles, as many as the longest needs.

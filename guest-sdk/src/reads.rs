@@ -1,5 +1,6 @@
 use crate::accumulate::Accumulator;
-use crate::state::{Level, State, StateError, levels, state_version};
+use crate::state::{State, StateError, state_version};
+use crate::tiling::Tiling;
 use crate::window::WindowMeta;
 
 /// States that an aggregate used to write and still reads: the totals and the windows of that time.
@@ -14,14 +15,14 @@ pub trait PreviousState {
     const WINDOWS: &'static [WindowMeta];
 }
 
-/// Of a state's bytes, its version, and the levels of then and of now.
-type Decode<A> = fn(&[u8], u32, &[Level], &[Level]) -> Result<State<A>, StateError>;
+/// Of a state's bytes, its version, and the tilings of then and of now.
+type Decode<A> = fn(&[u8], u32, &Tiling, &Tiling) -> Result<State<A>, StateError>;
 
 /// How to read one version of states as those of totals `A`.
 #[derive(Debug)]
 pub struct ReadableState<A> {
     windows: &'static [WindowMeta],
-    version: fn(&[Level]) -> u32,
+    version: fn(&Tiling) -> u32,
     decode: Decode<A>,
 }
 
@@ -29,11 +30,17 @@ impl<A: Accumulator> ReadableState<A> {
     /// Those of `P`, for an aggregate with `windows`.
     ///
     /// # Panics
-    /// At compile time, where a window would need tiles that `P` does not have.
+    /// At compile time, where a window would need tiles that `P` does not have, and where the totals [grow](Accumulator::IS_COMPACT)
+    /// and those of then did not.
     pub const fn of<P: PreviousState>(windows: &'static [WindowMeta]) -> Self
     where
         A: From<P::Totals>,
     {
+        assert!(
+            A::IS_COMPACT || !P::Totals::IS_COMPACT,
+            "a state of before cannot be read: it has totals from each instant on, and of accumulators that grow, as those of now do, \
+             a state has them apart"
+        );
         let mut i = 0;
         while i < windows.len() {
             let (mut j, mut is_covered) = (0, false);
@@ -57,11 +64,11 @@ impl<A: Accumulator> ReadableState<A> {
 
     /// The version that the states are of.
     pub(crate) fn version(&self) -> u32 {
-        (self.version)(&levels(self.windows))
+        (self.version)(&Tiling::of(self.windows))
     }
 
-    pub(crate) fn decode(&self, bytes: &[u8], to: &[Level]) -> Result<State<A>, StateError> {
-        let from = levels(self.windows);
+    pub(crate) fn decode(&self, bytes: &[u8], to: &Tiling) -> Result<State<A>, StateError> {
+        let from = Tiling::of(self.windows);
         (self.decode)(bytes, (self.version)(&from), &from, to)
     }
 }

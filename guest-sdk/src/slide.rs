@@ -1,5 +1,6 @@
 use crate::accumulate::Accumulator;
-use crate::state::{Level, State};
+use crate::state::{State, totals_from};
+use crate::tiling::Tiling;
 use crate::window::WindowMeta;
 
 /// Events of one entity in the order in which they become visible.
@@ -68,7 +69,7 @@ impl<A: Accumulator> Slide<A> {
     /// Calls `each(window, query, totals)`, for each window in the order of the queries. Their `visible` ascends.
     pub fn run(
         &mut self,
-        levels: &[Level],
+        tiling: &Tiling,
         windows: &[WindowMeta],
         state: &State<A>,
         events: &impl Events<A>,
@@ -76,26 +77,20 @@ impl<A: Accumulator> Slide<A> {
         mut each: impl FnMut(usize, usize, &A),
     ) {
         let Some(last) = queries.last() else { return };
+        let cells = &*state.totals_from_each();
         if is_in_order(state, events, queries, last.visible) {
-            let tiles: Vec<Vec<(i64, &A)>> = windows
-                .iter()
-                .map(|window| state.tiles(levels, window).collect())
-                .collect();
-            self.slide(windows, &tiles, events, queries, each);
+            self.slide(tiling, windows, &Elements { cells, events }, queries, each);
         } else {
             self.rank(events, last.visible);
-            let tiles: Vec<Suffixes<A>> = windows
-                .iter()
-                .map(|window| Suffixes::of(state.tiles(levels, window)))
-                .collect();
             let mut seen = 0;
             for (index, query) in queries.iter().enumerate() {
                 for event in seen..query.visible {
                     self.insert(events, event);
                 }
                 seen = query.visible;
-                for (window_index, (window, tiles)) in windows.iter().zip(&tiles).enumerate() {
-                    self.totals.clone_from(tiles.from(window.first_tile(query.time)));
+                for (window_index, window) in windows.iter().enumerate() {
+                    let of_state = totals_from(cells, tiling.tail(window, query.time));
+                    self.totals = of_state.cloned().unwrap_or_default();
                     self.add_from(window.tail(query.time));
                     each(window_index, index, &self.totals);
                 }
@@ -103,42 +98,42 @@ impl<A: Accumulator> Slide<A> {
         }
     }
 
-    /// `tiles` are those of each window.
     fn slide<E: Events<A>>(
         &mut self,
+        tiling: &Tiling,
         windows: &[WindowMeta],
-        tiles: &[Vec<(i64, &A)>],
-        events: &E,
+        elements: &Elements<'_, A, E>,
         queries: &[Sight],
         mut each: impl FnMut(usize, usize, &A),
     ) {
         self.windows.resize_with(windows.len(), Sliding::new);
-        for ((sliding, window), tiles) in self.windows.iter_mut().zip(windows).zip(tiles) {
-            sliding.begin(window, &Elements { tiles, events }, queries);
+        for (sliding, window) in self.windows.iter_mut().zip(windows) {
+            let tail = |t: i64| (tiling.tail(window, t), window.tail(t));
+            sliding.begin(tail, elements, queries);
         }
         let mut seen = 0;
         for (query, sight) in queries.iter().enumerate() {
-            let fresh = seen..sight.visible;
+            let (fresh, head) = (seen..sight.visible, elements.cells.len() + sight.visible);
             seen = sight.visible;
             let growing = self.windows.iter().filter(|window| window.grows(query)).count();
             let is_shared = is_shared(fresh.len(), growing);
             if is_shared {
                 self.fresh = A::default();
-                fresh.clone().for_each(|event| events.add(event, &mut self.fresh));
+                fresh
+                    .clone()
+                    .for_each(|event| elements.events.add(event, &mut self.fresh));
             }
-            for (index, (window, tiles)) in self.windows.iter_mut().zip(tiles).enumerate() {
+            for (index, window) in self.windows.iter_mut().enumerate() {
                 if !window.grows(query) {
-                    window.turn(&Elements { tiles, events }, query, tiles.len() + sight.visible);
+                    window.turn(elements, query, head);
                 } else if is_shared {
                     window.behind.merge(&self.fresh);
                 } else {
-                    fresh.clone().for_each(|event| events.add(event, &mut window.behind));
+                    fresh
+                        .clone()
+                        .for_each(|event| elements.events.add(event, &mut window.behind));
                 }
-                each(
-                    index,
-                    query,
-                    window.totals(query, tiles.len() + sight.visible, &mut self.totals),
-                );
+                each(index, query, window.totals(query, head, &mut self.totals));
             }
         }
     }
@@ -183,7 +178,7 @@ const fn is_shared(events: usize, totals: usize) -> bool {
     events + 2 * totals < events * totals
 }
 
-/// One window on its way over the tiles and the events of an entity.
+/// One window on its way over the cells and the events of an entity.
 #[derive(Debug)]
 struct Sliding<A> {
     /// Where the window of each query begins.
@@ -205,15 +200,20 @@ impl<A: Accumulator> Sliding<A> {
         }
     }
 
-    /// Finds the tails of all queries.
-    fn begin<E: Events<A>>(&mut self, window: &WindowMeta, elements: &Elements<'_, A, E>, queries: &[Sight]) {
+    /// Finds the tails of all queries. `tail_at` gives where the window's is at a time: its place, and its time.
+    fn begin<E: Events<A>>(
+        &mut self,
+        tail_at: impl Fn(i64) -> (i64, i64),
+        elements: &Elements<'_, A, E>,
+        queries: &[Sight],
+    ) {
         self.pivot = 0;
         self.tails.clear();
         let mut tail = 0;
         for query in queries {
-            let head = elements.tiles.len() + query.visible;
-            let (first_tile, tail_time) = (window.first_tile(query.time), window.tail(query.time));
-            while tail < head && elements.is_before(tail, first_tile, tail_time) {
+            let head = elements.cells.len() + query.visible;
+            let (place, time) = tail_at(query.time);
+            while tail < head && elements.is_before(tail, place, time) {
                 tail += 1;
             }
             self.tails.push(tail);
@@ -237,11 +237,15 @@ impl<A: Accumulator> Sliding<A> {
             if *tail == reached {
                 continue;
             }
-            for element in (*tail..reached).rev() {
-                elements.add(element, &mut totals);
+            for element in ((*tail).max(elements.cells.len())..reached).rev() {
+                elements.events.add(element - elements.cells.len(), &mut totals);
             }
             reached = *tail;
-            self.kept.push((reached, totals.clone()));
+            let mut from_tail = totals.clone();
+            if let Some((_, of_cells)) = elements.cell(reached) {
+                from_tail.merge(of_cells);
+            }
+            self.kept.push((reached, from_tail));
         }
     }
 
@@ -271,57 +275,26 @@ fn is_in_order<A: Accumulator>(state: &State<A>, events: &impl Events<A>, querie
     (0..count).all(|event| ascends(events.time(event))) && queries.is_sorted_by_key(|query| query.time)
 }
 
-/// The tiles of a state and the events behind them.
+/// The cells of a state and the events behind them.
 struct Elements<'a, A, E> {
-    tiles: &'a [(i64, &'a A)],
+    /// With the totals from each of them on, latest first.
+    cells: &'a [(i64, A)],
     events: &'a E,
 }
 
-impl<A: Accumulator, E: Events<A>> Elements<'_, A, E> {
+impl<A, E: Events<A>> Elements<'_, A, E> {
+    /// That of an index, if it is not an event's.
     #[inline]
-    fn is_before(&self, element: usize, first_tile: i64, tail_time: i64) -> bool {
-        match self.tiles.get(element) {
-            Some((tile, _)) => *tile < first_tile,
-            None => self.events.time(element - self.tiles.len()) < tail_time,
-        }
+    fn cell(&self, element: usize) -> Option<&(i64, A)> {
+        let index = self.cells.len().checked_sub(element + 1)?;
+        self.cells.get(index)
     }
 
     #[inline]
-    fn add(&self, element: usize, totals: &mut A) {
-        match self.tiles.get(element) {
-            Some((_, tile)) => totals.merge(tile),
-            None => self.events.add(element - self.tiles.len(), totals),
+    fn is_before(&self, element: usize, tail: i64, tail_time: i64) -> bool {
+        match self.cell(element) {
+            Some((place, _)) => *place < tail,
+            None => self.events.time(element - self.cells.len()) < tail_time,
         }
-    }
-}
-
-/// The totals of tiles from each of them to the last.
-struct Suffixes<A> {
-    tiles: Vec<i64>,
-    /// One more than tiles.
-    totals: Vec<A>,
-}
-
-impl<A: Accumulator> Suffixes<A> {
-    fn of<'a>(tiles: impl Iterator<Item = (i64, &'a A)>) -> Self
-    where
-        A: 'a,
-    {
-        let tiles: Vec<(i64, &A)> = tiles.collect();
-        let mut totals = vec![A::default()];
-        for (_, tile) in tiles.iter().rev() {
-            let mut suffix = (*tile).clone();
-            suffix.merge(&totals[totals.len() - 1]);
-            totals.push(suffix);
-        }
-        totals.reverse();
-        Self {
-            tiles: tiles.into_iter().map(|(tile, _)| tile).collect(),
-            totals,
-        }
-    }
-
-    fn from(&self, first: i64) -> &A {
-        &self.totals[self.tiles.partition_point(|tile| *tile < first)]
     }
 }

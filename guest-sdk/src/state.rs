@@ -1,156 +1,144 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
 use crate::accumulate::Accumulator;
+use crate::tiling::Tiling;
 use crate::window::WindowMeta;
 
-/// The version of the layout below, part of every [`state_version`].
-const LAYOUT_VERSION: u32 = 2;
+mod reader;
+mod view;
 
-/// The state of one entity: its events, summed up in tiles as wide as the windows' hops.
+pub use reader::{StateError, StateReader};
+pub(crate) use reader::{push_varint, unzigzag, zigzag};
+pub(crate) use view::{StateView, number_bytes};
+
+/// The version of the layout below, part of every [`state_version`].
+const LAYOUT_VERSION: u32 = 3;
+
+/// The state of one entity: its events, summed up in the cells of a [`Tiling`].
 ///
-/// Windows of the same hop share their tiles. A tile that no later query can see is dropped, as a function of the last event
-/// time alone, so the state depends on the events and not on their order.
+/// Of [compact](Accumulator::IS_COMPACT) accumulators it holds, of each cell with events, the totals of all events from there on,
+/// so that a window is read by taking one of them. Of others, which grow with what they have seen, it holds the totals of
+/// the cell alone, so that each event is in it once, and a window is read by adding up its cells. Nothing in it can be told from the rest,
+/// so nothing in it can contradict the rest.
+///
+/// An event goes into the totals from its cell back; the union of two states has the cells of both, and in each what either side
+/// has from there on. A cell that no later query can tell from the one before is joined with it, and one that none can see is dropped,
+/// as functions of the last event time alone. So the state depends on the events and not on their order.
 ///
 /// ```text
-/// u32     state version
-/// i64     time of the last event
-/// levels  in the order of their tile width, each:
-///   varint  number of tiles, at least one
-///   tiles   in the order of time, each: varint distance to the tile before (the first: zigzag number), accumulators
+/// u32        state version
+/// i64        time of the last event
+/// varint     number of cells, at least one
+/// u8         widths of the numbers below, as powers of two: bits 0-1 of distances, 2-3 of ends
+/// distances  of each cell, latest first: places from the last event back, in the least width that holds the greatest
+/// ends       of each cell's totals but the last: bytes from the first on, likewise; none if the accumulators grow
+/// totals     of each cell
 /// ```
-///
-/// The last tile of every level is that of the last event, and none is older than the next query can see.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State<A> {
     /// None without events.
     last: Option<Timestamp>,
-    levels: Vec<BTreeMap<i64, A>>,
-}
-
-/// The tiles of one width.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Level {
-    pub tile_us: i64,
-    /// The window of this hop that reaches back the furthest.
-    longest: WindowMeta,
-}
-
-impl Level {
-    /// Whether every tile that `other` needs is here, too.
-    pub const fn covers(&self, other: &Self) -> bool {
-        self.tile_us == other.tile_us && self.longest.length_us >= other.longest.length_us
-    }
-
-    /// The first tile that a query after the event at `last` can see.
-    const fn first_tile(&self, last: i64) -> i64 {
-        self.longest.first_tile(last.saturating_add(1))
-    }
+    /// Where they begin and their totals, latest first.
+    cells: Vec<(i64, A)>,
+    /// What was added since, of each cell alone.
+    added: BTreeMap<i64, A>,
 }
 
 /// A number that changes with anything that the bytes of a state depend on, so that no state is read as another's: the
 /// layout, the accumulators and the widths and reaches of the tiles.
-pub(crate) fn state_version<A: Accumulator>(levels: &[Level]) -> u32 {
-    let mut words = format!("{LAYOUT_VERSION};");
+pub(crate) fn state_version<A: Accumulator>(tiling: &Tiling) -> u32 {
+    let form = if A::IS_COMPACT { "from" } else { "in" };
+    let mut words = format!("{LAYOUT_VERSION} {form};");
     A::layout(&mut words);
-    for level in levels {
-        words += &format!(";{}/{}", level.longest.length_us, level.tile_us);
-    }
+    tiling.layout(&mut words);
     xxhash_rust::xxh3::xxh3_64(words.as_bytes()) as u32
 }
 
-/// The levels that these windows need, narrow tiles first.
-pub(crate) fn levels(windows: &[WindowMeta]) -> Vec<Level> {
-    let mut levels: Vec<Level> = Vec::new();
-    for window in windows {
-        match levels.iter_mut().find(|level| level.tile_us == window.tile_us()) {
-            Some(level) if level.longest.length_us < window.length_us => level.longest = *window,
-            Some(_) => {}
-            None => levels.push(Level {
-                tile_us: window.tile_us(),
-                longest: *window,
-            }),
-        }
-    }
-    levels.sort_by_key(|level| level.tile_us);
-    levels
-}
-
 impl<A: Accumulator> State<A> {
-    pub fn new(levels: &[Level]) -> Self {
+    pub fn new() -> Self {
         Self {
             last: None,
-            levels: levels.iter().map(|_| BTreeMap::new()).collect(),
+            cells: Vec::new(),
+            added: BTreeMap::new(),
         }
     }
 
-    /// Adds an event: `add` puts it into a tile. Call [`evict`](Self::evict) after the last.
-    pub fn add(&mut self, levels: &[Level], time: Timestamp, add: impl Fn(&mut A)) {
-        let last = self.last.map_or(time, |last| last.max(time));
-        self.last = Some(last);
-        for (level, tiles) in levels.iter().zip(&mut self.levels) {
-            let tile = time.as_micros().div_euclid(level.tile_us);
-            // What no query can see is not kept only to be evicted.
-            if tile >= level.first_tile(last.as_micros()) {
-                add(tiles.entry(tile).or_default());
-            }
+    /// Adds an event: `add` puts it into a cell. Call [`settle`](Self::settle) after the last.
+    pub fn add(&mut self, tiling: &Tiling, time: Timestamp, add: impl FnOnce(&mut A)) {
+        let place = tiling.place(time.as_micros());
+        match self.last {
+            // What no query can see is not kept only to be dropped.
+            Some(last) if time < last && tiling.reach(last.as_micros()).cell(place).is_none() => return,
+            last => self.last = last.max(Some(time)),
         }
+        add(self.added.entry(tiling.narrowest_cell(place)).or_default());
     }
 
-    /// The state as one of other accumulators and of levels that these cover.
-    pub fn convert<B: Accumulator + From<A>>(self, levels: &[Level], to: &[Level]) -> State<B> {
-        let mut from: Vec<(&Level, Option<BTreeMap<i64, A>>)> =
-            levels.iter().zip(self.levels.into_iter().map(Some)).collect();
-        let tiles = to.iter().map(|level| {
-            let covering = from.iter_mut().find(|(covering, _)| covering.covers(level));
-            let tiles = covering.and_then(|(_, tiles)| tiles.take()).unwrap_or_default();
-            tiles
-                .into_iter()
-                .map(|(tile, totals)| (tile, B::from(totals)))
-                .collect()
+    /// Adds the events of another state. Both are settled. Call [`settle`](Self::settle) after the last.
+    pub fn merge(&mut self, other: Self) {
+        self.last = self.last.max(other.last);
+        self.cells = union(core::mem::take(&mut self.cells), other.cells);
+    }
+
+    /// Puts what was added where it belongs, and joins and drops what later queries cannot tell apart or see.
+    pub fn settle(&mut self, tiling: &Tiling) {
+        let Some(last) = self.last else { return };
+        let mut added: Vec<(i64, A)> = core::mem::take(&mut self.added).into_iter().rev().collect();
+        if A::IS_COMPACT {
+            sum_up(&mut added);
+        }
+        self.cells = union(core::mem::take(&mut self.cells), added);
+        let reach = tiling.reach(last.as_micros());
+        let in_sight = self.cells.iter_mut().map_while(|(place, _)| {
+            *place = reach.cell(*place)?;
+            Some(())
         });
+        let in_sight = in_sight.count();
+        self.cells.truncate(in_sight);
+        self.cells.dedup_by(|(place, earlier), (later_place, later)| {
+            let is_same = place == later_place;
+            match (is_same, A::IS_COMPACT) {
+                (true, true) => core::mem::swap(earlier, later),
+                (true, false) => later.merge(earlier),
+                (false, _) => {}
+            }
+            is_same
+        });
+    }
+
+    /// The state as one of other accumulators and of windows that these cover. Not of growing accumulators, unless these grow, too.
+    pub fn convert<B: Accumulator + From<A>>(self, from: &Tiling, to: &Tiling) -> State<B> {
+        let cells = self.cells.into_iter();
+        let cells = cells.map(|(place, totals)| (to.place(from.time_us(place)), B::from(totals)));
         let mut converted = State {
             last: self.last,
-            levels: tiles.collect(),
+            cells: cells.collect(),
+            added: BTreeMap::new(),
         };
-        converted.evict(to);
+        if B::IS_COMPACT && !A::IS_COMPACT {
+            sum_up(&mut converted.cells);
+        }
+        converted.settle(to);
         converted
     }
 
-    /// The tiles of the level of `window`, in the order of time.
-    pub fn tiles(&self, levels: &[Level], window: &WindowMeta) -> impl Iterator<Item = (i64, &A)> {
-        let index = levels.iter().position(|level| level.tile_us == window.tile_us());
-        let tiles = index.and_then(|index| self.levels.get(index)).into_iter().flatten();
-        tiles.map(|(tile, totals)| (*tile, totals))
-    }
-
-    pub fn merge(&mut self, other: &Self) {
-        self.last = self.last.max(other.last);
-        for (tiles, others) in self.levels.iter_mut().zip(&other.levels) {
-            for (tile, totals) in others {
-                tiles.entry(*tile).or_default().merge(totals);
-            }
+    /// The totals of the events from each cell on, latest first.
+    pub fn totals_from_each(&self) -> Cow<'_, [(i64, A)]> {
+        if A::IS_COMPACT {
+            return Cow::Borrowed(&self.cells);
         }
-    }
-
-    /// Drops the tiles that no query after the last event can see.
-    pub fn evict(&mut self, levels: &[Level]) {
-        let Some(last) = self.last else { return };
-        for (level, tiles) in levels.iter().zip(&mut self.levels) {
-            let first = level.first_tile(last.as_micros());
-            if tiles.first_key_value().is_some_and(|(tile, _)| *tile < first) {
-                *tiles = tiles.split_off(&first);
-            }
-        }
+        let mut cells = self.cells.clone();
+        sum_up(&mut cells);
+        Cow::Owned(cells)
     }
 
     /// The totals of `window` at `t`, which is later than every event here.
-    pub fn totals(&self, levels: &[Level], window: &WindowMeta, t: Timestamp) -> A {
-        let (mut totals, first) = (A::default(), window.first_tile(t.as_micros()));
-        for (_, tile) in self.tiles(levels, window).filter(|(tile, _)| *tile >= first) {
-            totals.merge(tile);
-        }
-        totals
+    pub fn totals(&self, tiling: &Tiling, window: &WindowMeta, t: Timestamp) -> A {
+        let totals = self.totals_from_each();
+        let from_tail = totals_from(&totals, tiling.tail(window, t.as_micros()));
+        from_tail.cloned().unwrap_or_default()
     }
 
     /// The time of the last event; none without events.
@@ -158,234 +146,92 @@ impl<A: Accumulator> State<A> {
         self.last
     }
 
-    /// Writes the state, which has events.
-    pub fn encode(&self, version: u32, last: Timestamp, bytes: &mut Vec<u8>) {
+    /// Writes the state, which has events and is settled.
+    pub fn encode(&self, tiling: &Tiling, version: u32, last: Timestamp, bytes: &mut Vec<u8>) {
+        let newest = tiling.place(last.as_micros());
+        let distances: Vec<u64> = self.cells.iter().map(|(place, _)| newest.abs_diff(*place)).collect();
+        let (mut ends, mut encoded) = (Vec::new(), Vec::new());
+        for (cell, (_, totals)) in self.cells.iter().enumerate() {
+            if A::IS_COMPACT && cell > 0 {
+                ends.push(encoded.len() as u64);
+            }
+            totals.encode(&mut encoded);
+        }
         bytes.extend_from_slice(&version.to_le_bytes());
         bytes.extend_from_slice(&last.as_micros().to_le_bytes());
-        for tiles in &self.levels {
-            push_varint(bytes, tiles.len() as u128);
-            let mut previous = None;
-            for (tile, totals) in tiles {
-                match previous {
-                    None => push_varint(bytes, zigzag((*tile).into())),
-                    Some(previous) => push_varint(bytes, tile.abs_diff(previous).into()),
-                }
-                previous = Some(*tile);
-                totals.encode(bytes);
+        view::push_numbers(bytes, self.cells.len(), &distances, &ends);
+        bytes.extend_from_slice(&encoded);
+    }
+
+    pub fn decode(bytes: &[u8], version: u32, tiling: &Tiling) -> Result<Self, StateError> {
+        let view = StateView::of::<A>(bytes, version)?;
+        let (last, newest) = (view.last.as_micros(), tiling.place(view.last.as_micros()));
+        let reach = tiling.reach(last);
+        let mut cells: Vec<(i64, A)> = Vec::new();
+        let mut reader = view.totals();
+        let mut first = reach.cell(newest);
+        for cell in 0..view.cells() {
+            let place = newest.checked_sub_unsigned(view.distance(cell));
+            // A cell that could not be there would be seen by queries that must not see it.
+            let is_there = place.is_some_and(|place| reach.cell(place) == Some(place));
+            let is_earlier = cells.last().is_none_or(|(later, _)| place < Some(*later));
+            let is_first = first.take().is_none_or(|first| place == Some(first));
+            match place {
+                Some(place) if is_there && is_earlier && is_first => cells.push((place, A::decode(&mut reader)?)),
+                _ => return Err(StateError::Damaged),
             }
+            view.check_end(cell, &reader)?;
         }
-    }
-
-    pub fn decode(bytes: &[u8], version: u32, levels: &[Level]) -> Result<Self, StateError> {
-        let mut state = Self::new(levels);
-        let last = for_each_tile(bytes, version, levels, |level, tile, reader| {
-            state.levels[level].insert(tile, A::decode(reader)?);
-            Ok(())
-        })?;
-        state.last = Some(last);
-        Ok(state)
+        view.check_widths()?;
+        Ok(Self {
+            last: Some(view.last),
+            cells,
+            added: BTreeMap::new(),
+        })
     }
 }
 
-/// Calls `f(level, tile, reader)` for every tile in `bytes`, to read its accumulators, and gives the time of the last event: reading
-/// a state needs no more than this.
-#[inline]
-pub(crate) fn for_each_tile(
-    bytes: &[u8],
-    version: u32,
-    levels: &[Level],
-    mut f: impl FnMut(usize, i64, &mut StateReader<'_>) -> Result<(), StateError>,
-) -> Result<Timestamp, StateError> {
-    let mut reader = StateReader::new(bytes);
-    let written = u32::from_le_bytes(reader.array()?);
-    if written != version {
-        return Err(StateError::Version(written));
-    }
-    let last = i64::from_le_bytes(reader.array()?);
-    for (index, level) in levels.iter().enumerate() {
-        let mut tile = None;
-        for _ in 0..reader.u64()? {
-            let next = match tile {
-                None => reader.i64()?,
-                Some(tile) => {
-                    let step = i64::try_from(reader.u64()?).map_err(|_| StateError::Damaged)?;
-                    i64::checked_add(tile, step)
-                        .filter(|_| step > 0)
-                        .ok_or(StateError::Damaged)?
-                }
-            };
-            // A tile that could not be there would be seen by queries that must not see it.
-            if tile.is_none() && next < level.first_tile(last) {
-                return Err(StateError::Damaged);
-            }
-            tile = Some(next);
-            f(index, next, &mut reader)?;
-        }
-        if tile != Some(last.div_euclid(level.tile_us)) {
-            return Err(StateError::Damaged);
-        }
-    }
-    reader.end()?;
-    Ok(Timestamp::from_micros(last))
-}
-
-/// Reads the bytes of a state.
-#[derive(Debug)]
-pub struct StateReader<'a> {
-    bytes: &'a [u8],
-}
-
-/// Why a state cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StateError {
-    /// It is of a version that this module does not read.
-    Version(u32),
-    /// The bytes end early, go on too long, or were written by nothing of ours.
-    Damaged,
-}
-
-impl<'a> StateReader<'a> {
-    /// Reads `bytes` from their start.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
-    }
-
-    /// The next byte.
-    ///
-    /// # Errors
-    /// There is none.
-    #[inline]
-    pub fn byte(&mut self) -> Result<u8, StateError> {
-        let (first, rest) = self.bytes.split_first().ok_or(StateError::Damaged)?;
-        self.bytes = rest;
-        Ok(*first)
-    }
-
-    /// The next `N` bytes.
-    ///
-    /// # Errors
-    /// There are not so many.
-    #[inline]
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
-        let (first, rest) = self.bytes.split_first_chunk().ok_or(StateError::Damaged)?;
-        self.bytes = rest;
-        Ok(*first)
-    }
-
-    /// The next variable-length number.
-    ///
-    /// # Errors
-    /// The bytes end, or the number is beyond 128 bits or longer than it need be.
-    #[inline]
-    pub fn varint(&mut self) -> Result<u128, StateError> {
-        match self.short_varint() {
-            Some(number) => Ok(number.into()),
-            None => self.long_varint(),
-        }
-    }
-
-    /// A number of up to eight bytes, which most are; none, and nothing is read, of what is longer or not a number.
-    #[inline]
-    fn short_varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for (index, byte) in self.bytes.iter().take(8).enumerate() {
-            number |= u64::from(byte & 0x7f) << (7 * index);
-            if *byte < 0x80 {
-                if *byte == 0 && index > 0 {
-                    return None;
-                }
-                self.bytes = &self.bytes[index + 1..];
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// In steps of 128 bits, which are calls of functions in a component.
-    #[cold]
-    fn long_varint(&mut self) -> Result<u128, StateError> {
-        let mut number = 0_u128;
-        for shift in (0..).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u128::from(byte & 0x7f);
-            if shift > 121 && bits >> (128 - shift) != 0 || byte == 0 && shift > 0 {
-                return Err(StateError::Damaged);
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                break;
-            }
-            if shift > 121 {
-                return Err(StateError::Damaged);
-            }
-        }
-        Ok(number)
-    }
-
-    /// The next variable-length number, of 64 bits.
-    ///
-    /// # Errors
-    /// Those of [`varint`](Self::varint), and a number beyond 64 bits.
-    #[inline]
-    pub fn u64(&mut self) -> Result<u64, StateError> {
-        match self.short_varint() {
-            Some(number) => Ok(number),
-            None => u64::try_from(self.long_varint()?).map_err(|_| StateError::Damaged),
-        }
-    }
-
-    /// The next variable-length number of either sign, of 64 bits.
-    #[inline]
-    pub(crate) fn i64(&mut self) -> Result<i64, StateError> {
-        let number = self.u64()?;
-        Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
-    }
-
-    /// Checks that nothing is left.
-    ///
-    /// # Errors
-    /// Something is.
-    pub fn end(&self) -> Result<(), StateError> {
-        if self.bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(StateError::Damaged)
+/// Of cells, latest first, makes the totals of each those from it on.
+fn sum_up<A: Accumulator>(cells: &mut [(i64, A)]) {
+    for cell in 1..cells.len() {
+        if let [.., (_, later), (_, earlier)] = &mut cells[..=cell] {
+            earlier.merge(later);
         }
     }
 }
 
-/// Appends `number` in 7-bit groups, least first.
-#[inline]
-pub(crate) fn push_varint(bytes: &mut Vec<u8>, number: u128) {
-    match u64::try_from(number) {
-        Ok(mut number) => {
-            while number >= 0x80 {
-                bytes.push(number as u8 | 0x80);
-                number >>= 7;
-            }
-            bytes.push(number as u8);
+/// The totals from `tail` on, of those from each cell on; none where there are no events.
+pub(crate) fn totals_from<A>(totals: &[(i64, A)], tail: i64) -> Option<&A> {
+    let in_sight = totals.partition_point(|(place, _)| *place >= tail);
+    totals[..in_sight].last().map(|(_, totals)| totals)
+}
+
+/// The cells of both, latest first, each with what is in it or from it on: of the one side, the other or both.
+fn union<A: Accumulator>(left: Vec<(i64, A)>, right: Vec<(i64, A)>) -> Vec<(i64, A)> {
+    if left.is_empty() || right.is_empty() {
+        return if left.is_empty() { right } else { left };
+    }
+    let mut cells = Vec::with_capacity(left.len() + right.len());
+    let (mut lefts, mut rights) = (0, 0);
+    while let Some(place) = Option::max(
+        left.get(lefts).map(|(place, _)| *place),
+        right.get(rights).map(|(place, _)| *place),
+    ) {
+        let advance = |side: &[(i64, A)], passed: &mut usize| {
+            let is_here = side.get(*passed).is_some_and(|(at, _)| *at == place);
+            *passed += usize::from(is_here);
+            is_here || A::IS_COMPACT
+        };
+        let (has_left, has_right) = (advance(&left, &mut lefts), advance(&right, &mut rights));
+        let left = left[..lefts].last().filter(|_| has_left);
+        let right = right[..rights].last().filter(|_| has_right);
+        let mut totals = left.or(right).map_or_else(A::default, |(_, totals)| totals.clone());
+        if let (Some(_), Some((_, right))) = (left, right) {
+            totals.merge(right);
         }
-        Err(_) => push_long_varint(bytes, number),
+        cells.push((place, totals));
     }
-}
-
-#[cold]
-fn push_long_varint(bytes: &mut Vec<u8>, mut number: u128) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-/// Small numbers of either sign as small numbers.
-pub(crate) const fn zigzag(number: i128) -> u128 {
-    (number << 1 ^ number >> 127).cast_unsigned()
-}
-
-pub(crate) const fn unzigzag(number: u128) -> i128 {
-    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
+    cells
 }
 
 #[cfg(test)]

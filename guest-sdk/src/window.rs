@@ -1,3 +1,6 @@
+/// The most windows of an aggregate.
+pub(crate) const MAX_WINDOWS: usize = 64;
+
 /// A window `[tail, t)` of a query at t: the tail is `t - length`, moved back to a multiple of the hop unless that is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowMeta {
@@ -15,7 +18,7 @@ impl WindowMeta {
         if self.hop_us == 0 { 1 } else { self.hop_us }
     }
 
-    /// The most tiles that a state holds for the window; none for an exact tail, which holds one for each time of an event.
+    /// The most tiles that the window is made of; none for an exact tail, where there is one for each time of an event.
     pub const fn max_tiles(&self) -> Option<u64> {
         if self.hop_us == 0 {
             return None;

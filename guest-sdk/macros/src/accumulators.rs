@@ -43,6 +43,7 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
             const MAX_BYTES: ::core::option::Option<u64> = ::unskew_guest::sum_bounds(&[
                 #(<#types as ::unskew_guest::accumulate::Accumulator>::MAX_BYTES),*
             ]);
+            const IS_COMPACT: bool = #(<#types as ::unskew_guest::accumulate::Accumulator>::IS_COMPACT &&)* true;
 
             fn layout(text: &mut ::std::string::String) {
                 #(#layouts)*

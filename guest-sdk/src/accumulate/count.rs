@@ -16,6 +16,7 @@ impl Count {
 
 impl Accumulator for Count {
     const MAX_BYTES: Option<u64> = Some(COUNT_BYTES);
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("count");

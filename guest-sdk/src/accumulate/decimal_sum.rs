@@ -73,6 +73,7 @@ impl<const SCALE: u32> DecimalSum<SCALE> {
 
 impl<const SCALE: u32> Accumulator for DecimalSum<SCALE> {
     const MAX_BYTES: Option<u64> = sum_bounds(&[IntegerSum::MAX_BYTES, Count::MAX_BYTES]);
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         let _ = write!(text, "decimal-sum {SCALE}");

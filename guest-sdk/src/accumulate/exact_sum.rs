@@ -130,6 +130,7 @@ impl Special {
 
 impl Accumulator for ExactSum {
     const MAX_BYTES: Option<u64> = Some(1 + fixed_point_bytes(MAX_LIMBS));
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("exact-sum");

@@ -37,6 +37,7 @@ macro_rules! of_one_event {
 
         impl<T: Ranked> Accumulator for $name<T> {
             const MAX_BYTES: Option<u64> = Some(1 + 8 + 8);
+            const IS_COMPACT: bool = true;
 
             fn layout(text: &mut String) {
                 text.push_str($layout);

@@ -80,6 +80,7 @@ impl<E> Default for Histogram<E> {
 
 impl<E: Edges> Accumulator for Histogram<E> {
     const MAX_BYTES: Option<u64> = Some(COUNT_BYTES + 1 + COUNT_BYTES * Self::BINS as u64);
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("histogram");

@@ -42,6 +42,8 @@ impl<T: Ranked, const K: usize> PartialEq for LastK<T, K> {
 
 impl<T: Ranked, const K: usize> Accumulator for LastK<T, K> {
     const MAX_BYTES: Option<u64> = Some(varint_len(K as u128) + 16 * K as u64);
+    /// As long as the list takes no more than some sums.
+    const IS_COMPACT: bool = K <= 4;
 
     fn layout(text: &mut String) {
         let _ = write!(text, "last-k {} {K}", T::NAME);

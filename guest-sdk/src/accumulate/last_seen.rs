@@ -23,6 +23,7 @@ macro_rules! seen {
 
         impl Accumulator for $name {
             const MAX_BYTES: Option<u64> = $extremum::<Timestamp>::MAX_BYTES;
+            const IS_COMPACT: bool = true;
 
             fn layout(text: &mut String) {
                 text.push_str($layout);

@@ -30,6 +30,7 @@ impl Mean {
 
 impl Accumulator for Mean {
     const MAX_BYTES: Option<u64> = sum_bounds(&[ExactSum::MAX_BYTES, Count::MAX_BYTES]);
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("mean");

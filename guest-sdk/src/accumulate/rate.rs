@@ -71,6 +71,7 @@ fn smoothed(numerator: f64, denominator: f64, ratio: f64, weight: f64) -> Option
 
 impl Accumulator for Rate {
     const MAX_BYTES: Option<u64> = sum_bounds(&[Count::MAX_BYTES, Count::MAX_BYTES]);
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("rate");
@@ -108,6 +109,7 @@ impl Accumulate<bool> for Rate {
 
 impl Accumulator for Ratio {
     const MAX_BYTES: Option<u64> = sum_bounds(&[ExactSum::MAX_BYTES, ExactSum::MAX_BYTES]);
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("ratio");

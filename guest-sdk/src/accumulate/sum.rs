@@ -44,6 +44,7 @@ impl<T: Summand> Default for Sum<T> {
 
 impl<T: Summand + PartialEq> Accumulator for Sum<T> {
     const MAX_BYTES: Option<u64> = T::Total::MAX_BYTES;
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         T::Total::layout(text);
@@ -104,6 +105,7 @@ impl IntegerSum {
 
 impl Accumulator for IntegerSum {
     const MAX_BYTES: Option<u64> = Some(varint_len(u128::MAX));
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("integer-sum");

@@ -244,7 +244,7 @@ fn the_state_version_is_this() {
     let mut layout = String::new();
     Totals::layout(&mut layout);
     assert_eq!(layout, expected);
-    let version = xxhash_rust::xxh3::xxh3_64(format!("2;{layout};20/1;21/7;3500/1000").as_bytes()) as u32;
+    let version = xxhash_rust::xxh3::xxh3_64(format!("3 from;{layout};20/1;21/7;3500/1000").as_bytes()) as u32;
     assert_eq!(Layout::of::<MarketPrice>().version, version);
     let states = fold(&no_states(1), &[event(0, 5)]).unwrap();
     assert_eq!(

@@ -4,8 +4,9 @@ use crate::accumulate::{
     Accumulate, Count, DecimalSum, Distinct, Edges, ExactSum, First, Histogram, LastK, LastSeen, Max, Mean, Quantiles,
     Rate, Ratio, Sum, TopK, Variance,
 };
-use crate::state::{State, levels, push_varint};
+use crate::state::{State, push_varint};
 use crate::testing::{decoded, encoded};
+use crate::tiling::Tiling;
 use crate::window::parse_windows;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +65,7 @@ fn bounds_are_reached() {
     assert_eq!(unreached, 2 * 8);
 }
 
-/// Every tile that a window can have, each as large as it can be, once at the least time: the first tile's number is longest there.
+/// Every cell that windows can have, each as large as it can be.
 #[test]
 fn a_state_that_is_full_is_within_its_bound() {
     let windows = parse_windows(["1h/5m", "2h/5m", "1d/1h"]);
@@ -77,17 +78,17 @@ fn a_state_that_is_full_is_within_its_bound() {
 
     let mut count = Vec::new();
     push_varint(&mut count, u64::MAX.into());
-    let (count, levels): (Count, _) = (decoded(&count).unwrap(), levels(&windows));
+    let (count, tiling): (Count, _) = (decoded(&count).unwrap(), Tiling::of(&windows));
     let mut longest = 0;
     for base in [i64::MIN, 0, i64::MAX - (30 << 32)] {
-        let mut state = State::new(&levels);
+        let mut state = State::new();
         for second in 0..(30 << 32) / 1_000_000 {
             let time = Timestamp::from_micros(base + second * 1_000_000);
-            state.add(&levels, time, |tile: &mut Count| tile.clone_from(&count));
+            state.add(&tiling, time, |cell: &mut Count| cell.clone_from(&count));
             if second % 100 == 0 {
-                state.evict(&levels);
+                state.settle(&tiling);
                 let mut bytes = Vec::new();
-                state.encode(1, time, &mut bytes);
+                state.encode(&tiling, 1, time, &mut bytes);
                 longest = longest.max(bytes.len() as u64);
             }
         }

@@ -106,35 +106,34 @@ fn a_reader_ends_where_its_bytes_do() {
     );
 }
 
-/// The widths of the tiles and how far each reaches back, whatever the order and number of the windows.
 /// Work and bytes are counted: an event is added to one tile, and a state that is kept up for years stays as large as its window.
 #[test]
 fn a_day_costs_a_window_of_ninety_the_events_of_a_day() {
     const DAY_US: i64 = 86_400_000_000;
     const EVENTS: i64 = 40;
     let [window] = crate::window::parse_windows(["90d/1d"]);
-    let levels = levels(&[window]);
-    let mut state: State<crate::accumulate::Count> = State::new(&levels);
+    let tiling = Tiling::of(&[window]);
+    let mut state: State<crate::accumulate::Count> = State::new();
     let mut bytes_of_day = Vec::new();
     for day in 0..400 {
         let added = core::cell::Cell::new(0);
         for event in 0..EVENTS {
             let time = Timestamp::from_micros(day * DAY_US + event * 1_000_000);
-            state.add(&levels, time, |totals| {
+            state.add(&tiling, time, |totals| {
                 added.set(added.get() + 1);
                 crate::accumulate::Accumulate::add(totals, time, ());
             });
         }
-        state.evict(&levels);
+        state.settle(&tiling);
         assert_eq!(added.get(), EVENTS, "of day {day}");
-        let tiles = state.tiles(&levels, &window).count() as u64;
+        let tiles = state.totals_from_each().len() as u64;
         assert_eq!(tiles, (day as u64 + 1).min(91), "today and what ninety days cover");
         assert!(Some(tiles) <= window.max_tiles());
         let t = Timestamp::from_micros(day * DAY_US + DAY_US / 2);
-        let in_window = state.totals(&levels, &window, t).value();
+        let in_window = state.totals(&tiling, &window, t).value();
         assert_eq!(in_window, EVENTS * (day + 1).min(91), "of day {day}");
         let mut bytes = Vec::new();
-        state.encode(1, t, &mut bytes);
+        state.encode(&tiling, 1, t, &mut bytes);
         bytes_of_day.push(bytes.len());
     }
     assert!(
@@ -143,28 +142,6 @@ fn a_day_costs_a_window_of_ninety_the_events_of_a_day() {
             .all(|bytes| bytes.abs_diff(bytes_of_day[90]) <= 1),
         "but for the number of the first tile: {bytes_of_day:?}"
     );
-}
-
-#[test]
-fn windows_of_a_hop_share_a_level() {
-    let window = |length_us, hop_us| WindowMeta {
-        name: "w",
-        length_us,
-        hop_us,
-    };
-    let found = levels(&[
-        window(60, 10),
-        window(5, 0),
-        window(20, 1),
-        window(90, 10),
-        window(30, 10),
-        window(7, 7),
-    ]);
-    let found: Vec<_> = found
-        .iter()
-        .map(|level| (level.tile_us, level.longest.length_us))
-        .collect();
-    assert_eq!(found, [(1, 20), (7, 7), (10, 90)]);
 }
 
 proptest! {

@@ -3,8 +3,10 @@ use core::fmt::Debug;
 use super::Random;
 use crate::Timestamp;
 use crate::accumulate::{Accumulate, Accumulator};
+use crate::reading::{Tails, read_windows};
 use crate::slide::{Events, Sight, Slide};
-use crate::state::{Level, State, StateError, StateReader, levels};
+use crate::state::{State, StateError, StateReader, StateView};
+use crate::tiling::Tiling;
 use crate::window::WindowMeta;
 
 /// How many random cases [`aggregator_laws!`](crate::aggregator_laws) checks.
@@ -252,30 +254,33 @@ where
     A: Accumulate<V> + Debug,
     V: Clone + Debug,
 {
-    let levels = levels(&WINDOWS);
+    let tiling = Tiling::of(&WINDOWS);
     // The first events come as a state, to the batch form.
     let base = random.below(values.len() + 1);
     let queries = queries(values, base, random, step);
     for sight in &queries {
         let visible = &values[..base + sight.visible];
-        let state: State<A> = state_of(&levels, visible);
-        for window in &WINDOWS {
+        let (state, t) = (state_of::<A, V>(&tiling, visible), Timestamp::from_micros(sight.time));
+        let mut read = vec![A::default(); WINDOWS.len()];
+        read_bytes(&state_bytes(&state, &tiling), &tiling, t, &mut read)?;
+        for (window, read) in WINDOWS.iter().zip(&read) {
             let expected = from_scratch(visible, window, sight.time);
-            let read = state.totals(&levels, window, Timestamp::from_micros(sight.time));
+            let of_state = state.totals(&tiling, window, t);
             same(
                 &format!("`{}` of the state at {sight:?}", window.name),
-                &read,
+                &of_state,
                 &expected,
             )?;
+            same(&format!("`{}` of its bytes at {sight:?}", window.name), read, &expected)?;
         }
     }
     let (before, events) = values.split_at(base);
-    let before_state: State<A> = state_of(&levels, before);
+    let before_state: State<A> = state_of(&tiling, before);
     let mut broken = Ok(());
     let mut answers = 0;
     let mut slide = Slide::new();
     slide.run(
-        &levels,
+        &tiling,
         &WINDOWS,
         &before_state,
         &Values(events),
@@ -297,7 +302,7 @@ where
     if answers != queries.len() * WINDOWS.len() {
         return Err(format!("{answers} answers to {} queries", queries.len()));
     }
-    check_states::<A, V>(values, &levels, random)
+    check_states::<A, V>(values, &tiling, random)
 }
 
 /// Queries as the batch form takes them: the visible events ascend, and each is before the query.
@@ -340,44 +345,60 @@ fn from_scratch<A: Accumulate<V>, V: Clone>(visible: &[(Timestamp, V)], window: 
     fold(&inside)
 }
 
-fn state_of<A: Accumulate<V>, V: Clone>(levels: &[Level], values: &[(Timestamp, V)]) -> State<A> {
-    let mut state = State::new(levels);
+fn state_of<A: Accumulate<V>, V: Clone>(tiling: &Tiling, values: &[(Timestamp, V)]) -> State<A> {
+    let mut state = State::new();
     for (time, value) in values {
-        state.add(levels, *time, |totals: &mut A| totals.add(*time, value.clone()));
+        state.add(tiling, *time, |totals: &mut A| totals.add(*time, value.clone()));
     }
-    state.evict(levels);
+    state.settle(tiling);
     state
 }
 
-fn state_bytes<A: Accumulator>(state: &State<A>) -> Vec<u8> {
+fn state_bytes<A: Accumulator>(state: &State<A>, tiling: &Tiling) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(last) = state.last() {
-        state.encode(0, last, &mut bytes);
+        state.encode(tiling, 0, last, &mut bytes);
     }
     bytes
 }
 
+/// What the windows of a state, of which there may be no bytes, have at `t`.
+fn read_bytes<A: Accumulator>(bytes: &[u8], tiling: &Tiling, t: Timestamp, read: &mut [A]) -> Result<(), String> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let mut tails = Tails::default();
+    tails.move_to(tiling, &WINDOWS, t);
+    StateView::of::<A>(bytes, 0)
+        .and_then(|view| {
+            read_windows(&view, tiling, &tails, |window, totals: &A| {
+                read[window].clone_from(totals)
+            })
+        })
+        .map_err(|error| format!("the windows of a state cannot be read: {error:?}"))
+}
+
 /// The bytes of a state are a function of the events, whatever was dropped on the way.
-fn check_states<A, V>(values: &[(Timestamp, V)], levels: &[Level], random: &mut Random) -> Result<(), String>
+fn check_states<A, V>(values: &[(Timestamp, V)], tiling: &Tiling, random: &mut Random) -> Result<(), String>
 where
     A: Accumulate<V> + Debug,
     V: Clone,
 {
-    let whole = state_bytes(&state_of::<A, V>(levels, values));
+    let whole = state_bytes(&state_of::<A, V>(tiling, values), tiling);
     let mut order = values.to_vec();
     random.shuffle(&mut order);
     let read = |bytes: &[u8]| -> Result<State<A>, String> {
         if bytes.is_empty() {
-            return Ok(State::new(levels));
+            return Ok(State::new());
         }
-        State::decode(bytes, 0, levels).map_err(|error| format!("the state of windows cannot be read: {error:?}"))
+        State::decode(bytes, 0, tiling).map_err(|error| format!("the state of windows cannot be read: {error:?}"))
     };
     let mut bytes = Vec::new();
     for (time, value) in &order {
         let mut state = read(&bytes)?;
-        state.add(levels, *time, |totals: &mut A| totals.add(*time, value.clone()));
-        state.evict(levels);
-        bytes = state_bytes(&state);
+        state.add(tiling, *time, |totals: &mut A| totals.add(*time, value.clone()));
+        state.settle(tiling);
+        bytes = state_bytes(&state, tiling);
     }
     if bytes != whole {
         return Err(format!(
@@ -385,14 +406,13 @@ where
         ));
     }
     let (left, right) = order.split_at(random.below(order.len() + 1));
-    let mut merged = read(&state_bytes(&state_of::<A, V>(levels, left)))?;
-    merged.merge(&read(&state_bytes(&state_of::<A, V>(levels, right)))?);
-    merged.evict(levels);
-    if state_bytes(&merged) != whole {
-        return Err(format!(
-            "merged, the state is {:02x?}, from scratch {whole:02x?}",
-            state_bytes(&merged)
-        ));
+    let part = |values| state_bytes(&state_of::<A, V>(tiling, values), tiling);
+    let mut merged = read(&part(left))?;
+    merged.merge(read(&part(right))?);
+    merged.settle(tiling);
+    let merged = state_bytes(&merged, tiling);
+    if merged != whole {
+        return Err(format!("merged, the state is {merged:02x?}, from scratch {whole:02x?}"));
     }
     Ok(())
 }

@@ -241,23 +241,20 @@ fn states_of_before_are_read_where_they_are_named() {
 /// An exact tail keeps every event time: beyond the bytes of a state that is refused, with the way out.
 #[test]
 fn states_beyond_all_bounds_are_refused() {
-    use crate::state::{State, levels};
+    use crate::state::State;
+    use crate::tiling::Tiling;
 
-    let levels = levels(&[WindowMeta {
+    let tiling = Tiling::of(&[WindowMeta {
         name: "exact",
         length_us: i64::MAX,
         hop_us: 0,
     }]);
-    let mut state: State<Totals> = State::new(&levels);
+    let mut state: State<Totals> = State::new();
     for i in 0..super::super::MAX_STATE_BYTES as i64 / 10 {
         let time = crate::Timestamp::from_micros(i * 1_000);
-        state.add(&levels, time, |totals| totals.clicks = Count::default());
+        state.add(&tiling, time, |totals| totals.clicks = Count::default());
     }
-    let layout = super::super::Layout {
-        windows: vec![vec![0]],
-        levels,
-        version: 0,
-    };
+    let layout = super::super::Layout { tiling, version: 0 };
     let (mut bytes, mut states) = (Vec::new(), Column::new(ColumnType::Bytes));
     let refused = super::super::push_state(state, 7, &layout, &mut bytes, &mut states);
     let Err(AggregateError::Frame(message)) = refused else {

@@ -1,4 +1,4 @@
-//! Random events and queries against a twin that has no states, tiles or evictions: it filters the raw events.
+//! Random events and queries against a twin that has no states or cells: it filters the raw events.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

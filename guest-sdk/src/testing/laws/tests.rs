@@ -69,7 +69,7 @@ fn broken_laws_are_found() {
             "another order of ",
             "another order of ",
             "merging into the ",
-            "event by event, t",
+            "`a long hop` of i",
             "a state cannot be",
             "more bytes than t",
         ]
