@@ -558,14 +558,23 @@ fn a_late_event_is_counted_by_no_generation_that_refuses_it() {
     let mut log = Log::generate(23, 50, true);
     let mut fixture = log.fixture();
     let watermark = EventTime(START + 2 * MICROS_PER_DAY);
-    let mut publish = |fixture: &mut Fixture, hours: i64| {
+    let publish = |fixture: &mut Fixture, hours: i64, log: &mut Log| {
         log.lateness = Some(hours * MICROS_PER_HOUR);
         fixture.project = Project::parse(&fixture.path("unskew.toml"), &log.toml()).expect("a project");
         fixture.publish(watermark)
     };
-    publish(&mut fixture, 1);
+    publish(&mut fixture, 1, &mut log);
     let journal = Some(fixture.path("journal"));
     let mut host = open(&fixture, journal.clone());
+    let snapshots = host.metrics().snapshots;
+    let late = snapshots.iter().map(|snapshot| (snapshot.view.clone(), snapshot.late));
+    let mut expected: Vec<_> = log
+        .late(watermark.0)
+        .into_iter()
+        .map(|(view, late)| (view, Some(late)))
+        .collect();
+    expected.insert(0, ("item_context".to_owned(), None));
+    assert_eq!(late.collect::<Vec<_>>(), expected);
     // An event of an item of its own that became known at the watermark, so many hours after it happened.
     let push = |host: &Host, item: i64, late_us: i64| {
         let mut events = host.events("item_ctr", &["item_id"]).expect("its columns");
@@ -603,7 +612,7 @@ fn a_late_event_is_counted_by_no_generation_that_refuses_it() {
     );
 
     // One that would have taken what was refused says that it lacks it.
-    publish(&mut fixture, 3);
+    publish(&mut fixture, 3, &mut log);
     host.refresh().expect("it is good");
     assert!(of_items(&host).has_gap);
     assert_eq!(push(&host, 1_002, 2 * HOUR), (1, 0));
@@ -625,7 +634,7 @@ fn a_late_event_is_counted_by_no_generation_that_refuses_it() {
     host = restart(host, &fixture);
     assert_eq!(counts(&host), [1, 0, 1, 0, 1]);
     // What the journal has is not counted by a generation that would have refused it.
-    publish(&mut fixture, 1);
+    publish(&mut fixture, 1, &mut log);
     host = restart(host, &fixture);
     assert_eq!(counts(&host), [1, 0, 0, 0, 0]);
 }

@@ -1,6 +1,7 @@
 //! Generated logs, the CSV files and the project made of them, and what their features are by the rules of time alone:
 //! every event looked at for every row.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use unskew_frame::Value;
@@ -160,6 +161,23 @@ impl Log {
         self.lateness
             .zip(event.known_at)
             .is_some_and(|(lateness, known_at)| known_at - event.time > lateness)
+    }
+
+    /// By view with a lateness, the impressions that could be seen at a time if they had not been late.
+    pub fn late(&self, at: i64) -> BTreeMap<String, u64> {
+        let is_seen = |event: &&Impression| event.time < at && event.known_at.is_none_or(|known_at| known_at <= at);
+        let late = self
+            .impressions
+            .iter()
+            .filter(|event| is_seen(event) && self.is_late(event));
+        let (mut of_items, mut of_segments) = (0, 0);
+        for event in late.filter(|event| event.item.is_some()) {
+            of_items += 1;
+            of_segments += u64::from(event.segment.is_some());
+        }
+        let views = [("item_ctr", of_items), ("segment_ctr", of_segments)];
+        let views = views.into_iter().filter(|_| self.lateness.is_some());
+        views.map(|(view, count)| (view.to_owned(), count)).collect()
     }
 
     /// Mostly at once, now and then hours late; now and then unknown, which is from the first.

@@ -78,6 +78,9 @@ fn check_rules(log: &Log, spine: &[Row], freeze_at: Option<i64>) {
     write_spine(&fixture, "spine.csv", spine);
     let set = fixture.compute("features", "spine.csv", freeze_at.map(EventTime));
     assert_eq!(set.spine.rows(), spine.len());
+    let last = spine.iter().map(|row| row.time).max();
+    let last = last.map(|last| freeze_at.map_or(last, |freeze_at| freeze_at.min(last)));
+    assert_eq!(set.late, log.late(last.unwrap_or(i64::MIN)));
     for (index, row) in spine.iter().enumerate() {
         assert_eq!(set.spine.times[index], time(row), "rows keep their order");
         let naive = log.naive(row, freeze_at);

@@ -325,7 +325,8 @@ pub fn compute(
             |chunks| chunks.into_iter().try_for_each(|chunk| set.append(chunk)),
         )
     })?;
-    set.finish(engine.spine.scan().carried(), files, engine.ties())?;
+    set.finish(engine.spine.scan().carried(), files)?;
+    (set.ties, set.late) = (engine.ties(), engine.late());
     Ok(set)
 }
 

@@ -167,6 +167,13 @@ impl<'a> Engine<'a> {
             .collect()
     }
 
+    /// Per view with a lateness, the events that were left out because they were late.
+    pub fn late(&self) -> BTreeMap<String, u64> {
+        let views = self.view_entries().into_iter();
+        let late = views.filter(|(_, entry)| entry.lateness_us.is_some());
+        late.map(|(view, entry)| (view, entry.history.late)).collect()
+    }
+
     /// How much of the history of each view was read.
     pub fn history_read(&self) -> BTreeMap<String, Pruning> {
         let of_view = |history: &History| (history.step.view.clone(), history.read_of());

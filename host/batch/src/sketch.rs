@@ -342,6 +342,7 @@ const EMPTY: &str = r#"
 # entity = "item"
 # source = "clicks"              # with a table [[source]] of its own
 # module = "ctr-history"
+# lateness = "2h"                # what became known later than that after it happened does not count; without it, all does
 
 # What one model reads: the columns that it is asked with, and its features in order.
 # [[service]]

@@ -24,6 +24,8 @@ pub struct TrainingSet {
     pub evaluation: Evaluation,
     /// Per view, the rows chosen by row bytes alone.
     pub ties: BTreeMap<String, u64>,
+    /// Per view with a lateness, the events that were left out because they were late.
+    pub late: BTreeMap<String, u64>,
     /// What was read.
     pub files: Vec<InputFile>,
     /// The spine's other columns, in pieces.
@@ -40,6 +42,7 @@ impl TrainingSet {
             spine: Spine::default(),
             evaluation: Evaluation::new(plan),
             ties: BTreeMap::new(),
+            late: BTreeMap::new(),
             files: Vec::new(),
             carried: vec![Vec::new(); carried],
             text_bytes: vec![0; plan.slots.len()],
@@ -79,12 +82,7 @@ impl TrainingSet {
     }
 
     /// All rows are there.
-    pub(crate) fn finish(
-        &mut self,
-        carried: &[Field],
-        files: Vec<InputFile>,
-        ties: BTreeMap<String, u64>,
-    ) -> Result<(), BackfillError> {
+    pub(crate) fn finish(&mut self, carried: &[Field], files: Vec<InputFile>) -> Result<(), BackfillError> {
         let times = &self.evaluation.columns[0];
         self.spine.times = (0..times.rows())
             .map(|row| EventTime(times.view().timestamp(row)))
@@ -100,7 +98,6 @@ impl TrainingSet {
             };
             self.spine.labels.push((field.name().clone(), array));
         }
-        self.ties = ties;
         self.files = files;
         Ok(())
     }

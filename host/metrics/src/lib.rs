@@ -13,6 +13,7 @@
 //! | `unskew_sessions` | | sessions that live |
 //! | `unskew_snapshot_age_seconds` | view | the time of the scrape less the watermark |
 //! | `unskew_snapshot_rows` | view | |
+//! | `unskew_snapshot_late_events` | view | those that it leaves out, if the view declares a lateness |
 //! | `unskew_swap_seconds` | outcome | histogram: changes of the generation, and failed attempts |
 //! | `unskew_golden_seconds` | outcome | histogram: the golden calls of each module of a generation before it is served |
 //! | `unskew_audits_total` | outcome | calls that were made again on a fresh instance, and those that should have been |
@@ -143,6 +144,16 @@ fn encode_host(metrics: &Metrics, now: EventTime, families: &mut Families<'_>) -
     for snapshot in &metrics.snapshots {
         rows.encode_family(&[("view", &snapshot.view)])?
             .encode_gauge(&snapshot.rows)?;
+    }
+    let mut late = families.family(
+        "unskew_snapshot_late_events",
+        "Events that the snapshot leaves out because they were late",
+        MetricType::Gauge,
+    )?;
+    for snapshot in &metrics.snapshots {
+        if let Some(count) = snapshot.late {
+            late.encode_family(&[("view", &snapshot.view)])?.encode_gauge(&count)?;
+        }
     }
     let mut swaps = families.family(
         "unskew_swap_seconds",

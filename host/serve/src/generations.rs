@@ -436,6 +436,7 @@ impl Generations {
             view: view.clone(),
             watermark: served.layers.watermark(),
             rows: served.layers.len() as u64,
+            late: served.layers.late().map(|late| late.count),
         });
         Metrics {
             generation: current.number,

@@ -91,6 +91,8 @@ pub struct SnapshotMetrics {
     pub watermark: EventTime,
     /// Its rows.
     pub rows: u64,
+    /// Events that it leaves out because they were late, if its view declares a lateness.
+    pub late: Option<u64>,
 }
 
 /// What becomes of an attempt to serve another generation.
