@@ -3,6 +3,7 @@
 use std::fs;
 
 use unskew::Host;
+use unskew_batch::Project;
 use unskew_frame::Value;
 use unskew_registry::{Draft, commit};
 use unskew_snapshot::{EventTime, MAX_DELTAS, MICROS_PER_DAY, MICROS_PER_HOUR};
@@ -75,6 +76,29 @@ fn a_host_serves_a_base_with_deltas_as_it_serves_the_whole() {
     let at = watermark(MAX_DELTAS).0;
     whole.publish(watermark(MAX_DELTAS));
     assert_eq!(answers(&host, at), answers(&whole.host(), at));
+}
+
+/// A snapshot has events that a view of another lateness would refuse, or lacks some: no delta makes up for that.
+#[test]
+fn a_view_of_another_lateness_is_made_whole() {
+    let mut log = Log::generate(12, 300, true).with_lateness(MICROS_PER_HOUR);
+    let mut fixture = log.fixture();
+    fixture.publish(watermark(0));
+    log.lateness = Some(3 * MICROS_PER_HOUR);
+    fixture.project = Project::parse(&fixture.path("unskew.toml"), &log.toml()).expect("a project");
+    let generation = fixture.publish_deltas(watermark(1));
+    let snapshots = fixture.store.manifest(generation).expect("it was written").snapshots;
+    let deltas = snapshots
+        .iter()
+        .map(|(view, entry)| (view.as_str(), entry.deltas.len()));
+    assert_eq!(
+        deltas.collect::<Vec<_>>(),
+        [("item_context", 1), ("item_ctr", 0), ("segment_ctr", 0)]
+    );
+    let whole = log.fixture();
+    whole.publish(watermark(1));
+    let at = watermark(1).0 + 1;
+    assert_eq!(answers(&fixture.host(), at), answers(&whole.host(), at));
 }
 
 #[test]

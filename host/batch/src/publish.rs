@@ -34,7 +34,7 @@ pub fn publish<'a>(
 
 /// The same with a delta of each view that the store's current generation has a snapshot of to go on from: see
 /// [`materialize_delta`]. A view is materialized whole where its snapshot has as many deltas as it may have, or is of another
-/// schema, of another version of its module, or of a later time.
+/// schema, of another version of its module, of another lateness, or of a later time.
 ///
 /// # Errors
 /// As of [`publish`].

@@ -33,7 +33,7 @@
 //! | `unskew_fresh_events` | view | events that are kept, for some snapshot in memory does not have them |
 //! | `unskew_fresh_bytes` | view | their memory, and that of what is made of them |
 //! | `unskew_fresh_oldest_age_seconds` | view | the time of the scrape less that of the first of them |
-//! | `unskew_fresh_gap` | view | 1 where a generation in memory is so old that events between are forgotten |
+//! | `unskew_fresh_gap` | view | 1 where a generation in memory is so old that events between are forgotten, or were refused as late that it would take |
 //! | `unskew_fresh_pushed_total` | view, outcome | events: taken, covered (the snapshot had them), or a reason to refuse them |
 //! | `unskew_fresh_forgotten_total` | view | events that all snapshots have |
 //! | `unskew_fresh_full_total` | view | pushes that were refused as a whole, for want of memory |

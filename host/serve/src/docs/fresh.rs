@@ -23,6 +23,10 @@
 //! rule. An event counts from when it became known, and never for a read at or before its own time. So a request that took its time
 //! a moment before an event was pushed does not see it, and is answered from the state before.
 //!
+//! An event of a time to come is taken too, up to [`FreshOptions::max_ahead`](crate::FreshOptions::max_ahead) later than the push
+//! (1 s: clocks differ), and seen by reads that are after it. What is further ahead is refused
+//! ([`Refusal::Future`](crate::Refusal::Future)).
+//!
 //! That much is kept of each entity for such reads: the last 32 to 64 events, and of a view of features the last 16 versions. A
 //! read that comes later than that finds [`Status::Future`](crate::Status::Future), as with a snapshot that is too new for it.
 //!
