@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use unskew_frame::{Column, ColumnType, ColumnView, Frame, encode};
 
 use crate::Timestamp;
@@ -183,12 +185,11 @@ fn answer_queries<T: Aggregate>(
     let (mut slide, mut sights) = (Slide::new(), Vec::new());
     let (mut row, mut first_event) = (0, 0);
     for index in 0..states.rows() {
-        let event_count = (first_event..events.rows)
-            .take_while(|event| events.state(*event) == index)
-            .count();
+        let event_count = events.count_of(index, first_event);
         let of_entity = EntityEvents {
             frame: events,
             first: first_event,
+            times: &events.times[first_event..first_event + event_count],
         };
         first_event += event_count;
         let state = decode_state::<T>(states.column(0), index, layout)?;
@@ -202,9 +203,8 @@ fn answer_queries<T: Aggregate>(
                     "query {row} sees {visible} events after one that sees {seen}, of {event_count}"
                 )));
             }
-            for event in seen..visible {
-                last = last.max(Some(Timestamp::from_micros(of_entity.time(event))));
-            }
+            let latest = of_entity.times[seen..visible].iter().copied().max();
+            last = last.max(latest.map(Timestamp::from_micros));
             seen = visible;
             if last >= Some(t) {
                 return Err(AggregateError::QueryBeforeState(row));
@@ -234,18 +234,19 @@ fn answer_queries<T: Aggregate>(
 struct EntityEvents<'a, 'b, T: Aggregate> {
     frame: &'b EventFrame<'a, T>,
     first: usize,
+    times: &'b [i64],
 }
 
 impl<T: Aggregate> Events<T::Totals> for EntityEvents<'_, '_, T> {
     #[inline]
-    fn time(&self, event: usize) -> i64 {
-        self.frame.time(self.first + event).as_micros()
+    fn times(&self) -> &[i64] {
+        self.times
     }
 
     #[inline]
     fn add(&self, event: usize, totals: &mut T::Totals) {
-        let event = self.first + event;
-        totals.add(self.frame.time(event), &self.frame.event(event));
+        let time = Timestamp::from_micros(self.times[event]);
+        totals.add(time, &self.frame.event(self.first + event));
     }
 }
 
@@ -366,9 +367,9 @@ fn check_frame<'a>(
     for (index, declared) in declared.iter().enumerate() {
         crate::column::check_present(declared, frame.column(leading.len() + index)).map_err(refuse)?;
     }
-    let (mut last, column) = (0, frame.column(0));
-    for row in 0..frame.rows() {
-        let state = column.i64(row);
+    let mut last = 0;
+    // One, if it is that of all.
+    for (row, state) in frame.column(0).i64s().iter().copied().enumerate().take(frame.rows()) {
         if state < last || state >= states as i64 {
             return Err(refuse(format!(
                 "row {row} is of state {state} after {last}, of {states}"
@@ -384,7 +385,7 @@ type Event<'a, T> = <<T as Aggregate>::Totals as Accumulators>::Event<'a>;
 struct EventFrame<'a, T: Aggregate> {
     rows: usize,
     states: ColumnView<'a>,
-    times: ColumnView<'a>,
+    times: Cow<'a, [i64]>,
     events: <Event<'a, T> as Input<'a>>::Readers,
 }
 
@@ -393,10 +394,14 @@ impl<'a, T: Aggregate> EventFrame<'a, T> {
         let leading = [ColumnType::I64, ColumnType::Timestamp];
         let declared = <Event<'a, T> as Input<'a>>::COLUMNS;
         let frame = check_frame("events", words, &leading, declared, states)?;
+        let times = frame.column(1);
         Ok(Self {
             rows: frame.rows(),
             states: frame.column(0),
-            times: frame.column(1),
+            times: match times.is_scalar() {
+                true => (0..frame.rows()).map(|row| times.timestamp(row)).collect(),
+                false => Cow::Borrowed(times.timestamps()),
+            },
             events: Event::<'a, T>::readers(|i| frame.column(leading.len() + i)),
         })
     }
@@ -405,8 +410,18 @@ impl<'a, T: Aggregate> EventFrame<'a, T> {
         self.states.i64(row) as usize
     }
 
+    /// How many events from `first` on are those of a state.
+    fn count_of(&self, state: usize, first: usize) -> usize {
+        let is_of_state = |index: &&i64| **index == state as i64;
+        match self.states.is_scalar() {
+            true if self.rows > 0 && self.state(0) == state => self.rows - first,
+            true => 0,
+            false => self.states.i64s()[first..].iter().take_while(is_of_state).count(),
+        }
+    }
+
     fn time(&self, row: usize) -> Timestamp {
-        Timestamp::from_micros(self.times.timestamp(row))
+        Timestamp::from_micros(self.times[row])
     }
 
     fn event(&self, row: usize) -> Event<'a, T> {

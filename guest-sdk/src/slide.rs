@@ -5,8 +5,8 @@ use crate::window::WindowMeta;
 
 /// Events of one entity in the order in which they become visible.
 pub(crate) trait Events<A> {
-    /// The time of an event.
-    fn time(&self, event: usize) -> i64;
+    /// Their times.
+    fn times(&self) -> &[i64];
 
     /// Adds an event to `totals`.
     fn add(&self, event: usize, totals: &mut A);
@@ -140,7 +140,8 @@ impl<A: Accumulator> Slide<A> {
 
     /// Ranks the first `count` events by time.
     fn rank(&mut self, events: &impl Events<A>, count: usize) {
-        let mut order: Vec<(i64, usize)> = (0..count).map(|event| (events.time(event), event)).collect();
+        let times = events.times()[..count].iter().copied();
+        let mut order: Vec<(i64, usize)> = times.zip(0..).collect();
         order.sort_unstable();
         self.times.clear();
         self.times.extend(order.iter().map(|(time, _)| *time));
@@ -270,9 +271,11 @@ impl<A: Accumulator> Sliding<A> {
 
 /// Whether the times of the state, of the events and of the queries ascend, each behind the one before.
 fn is_in_order<A: Accumulator>(state: &State<A>, events: &impl Events<A>, queries: &[Sight], count: usize) -> bool {
-    let mut last = state.last().map_or(i64::MIN, |last| last.as_micros());
-    let mut ascends = |time: i64| core::mem::replace(&mut last, time) <= time;
-    (0..count).all(|event| ascends(events.time(event))) && queries.is_sorted_by_key(|query| query.time)
+    let times = &events.times()[..count];
+    let last = state.last().map_or(i64::MIN, |last| last.as_micros());
+    times.first().is_none_or(|first| last <= *first)
+        && times.is_sorted()
+        && queries.is_sorted_by_key(|query| query.time)
 }
 
 /// The cells of a state and the events behind them.
@@ -294,7 +297,7 @@ impl<A, E: Events<A>> Elements<'_, A, E> {
     fn is_before(&self, element: usize, tail: i64, tail_time: i64) -> bool {
         match self.cell(element) {
             Some((place, _)) => *place < tail,
-            None => self.events.time(element - self.cells.len()) < tail_time,
+            None => self.events.times()[element - self.cells.len()] < tail_time,
         }
     }
 }

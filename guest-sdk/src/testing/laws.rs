@@ -236,15 +236,18 @@ const fn window(name: &'static str, length_us: i64, hop_us: i64) -> WindowMeta {
     }
 }
 
-struct Values<'a, V>(&'a [(Timestamp, V)]);
+struct Values<'a, V> {
+    times: Vec<i64>,
+    values: &'a [(Timestamp, V)],
+}
 
 impl<A: Accumulate<V>, V: Clone> Events<A> for Values<'_, V> {
-    fn time(&self, event: usize) -> i64 {
-        self.0[event].0.as_micros()
+    fn times(&self) -> &[i64] {
+        &self.times
     }
 
     fn add(&self, event: usize, totals: &mut A) {
-        let (time, value) = &self.0[event];
+        let (time, value) = &self.values[event];
         totals.add(*time, value.clone());
     }
 }
@@ -283,7 +286,10 @@ where
         &tiling,
         &WINDOWS,
         &before_state,
-        &Values(events),
+        &Values {
+            times: events.iter().map(|(time, _)| time.as_micros()).collect(),
+            values: events,
+        },
         &queries,
         |window, query, totals: &A| {
             let (sight, window) = (queries[query], &WINDOWS[window]);
