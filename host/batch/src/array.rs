@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeListBuilder, Float32Builder, Float64Builder, Int64Builder,
-    StringBuilder, StringDictionaryBuilder, TimestampMicrosecondBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeListBuilder, Float32Builder,
+    PrimitiveArray, StringBuilder, StringDictionaryBuilder,
 };
-use arrow::datatypes::{DataType, Field, Int8Type};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType};
 use unskew_frame::{Column, ColumnType, ColumnView};
 use unskew_snapshot::Status;
 
@@ -30,30 +31,17 @@ pub fn column_to_array(column: &Column, rows: usize) -> ArrayRef {
     );
     let view = column.view();
     match column.column_type() {
-        ColumnType::F64 => {
-            let mut builder = Float64Builder::with_capacity(rows);
-            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.f64(row))));
-            Arc::new(builder.finish())
-        }
-        ColumnType::F32 => {
-            let mut builder = Float32Builder::with_capacity(rows);
-            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.f32(row))));
-            Arc::new(builder.finish())
-        }
-        ColumnType::I64 => {
-            let mut builder = Int64Builder::with_capacity(rows);
-            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.i64(row))));
-            Arc::new(builder.finish())
-        }
+        ColumnType::F64 => Arc::new(primitives::<Float64Type>(view, view.f64s(), rows)),
+        ColumnType::F32 => Arc::new(primitives::<Float32Type>(view, view.f32s(), rows)),
+        ColumnType::I64 => Arc::new(primitives::<Int64Type>(view, view.i64s(), rows)),
         ColumnType::Bool => {
             let mut builder = BooleanBuilder::with_capacity(rows);
             present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.bool(row))));
             Arc::new(builder.finish())
         }
         ColumnType::Timestamp => {
-            let mut builder = TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(UTC);
-            present(view, rows).for_each(|row| builder.append_option(row.map(|row| view.timestamp(row))));
-            Arc::new(builder.finish())
+            let times = primitives::<TimestampMicrosecondType>(view, view.timestamps(), rows);
+            Arc::new(times.with_timezone(UTC))
         }
         ColumnType::String => {
             let mut builder = StringBuilder::with_capacity(rows, 0);
@@ -138,6 +126,17 @@ pub enum CastError {
     /// The texts are longer than a column may be.
     #[error("a column cannot hold 4 GiB of text or bytes: split the array")]
     TooLarge,
+}
+
+/// An array of `values`, one a row; of a scalar it is one for all.
+fn primitives<T: ArrowPrimitiveType>(view: ColumnView<'_>, values: &[T::Native], rows: usize) -> PrimitiveArray<T> {
+    let values = match (view.is_scalar(), values.first()) {
+        (true, Some(value)) => vec![*value; rows],
+        _ => values[..rows].to_vec(),
+    };
+    let is_present = |row| view.is_present(row);
+    let nulls = (!view.is_all_present()).then(|| NullBuffer::new(BooleanBuffer::collect_bool(rows, is_present)));
+    PrimitiveArray::new(values.into(), nulls)
 }
 
 /// Each row's index, none where its value is missing.

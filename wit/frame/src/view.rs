@@ -63,6 +63,13 @@ impl<'a> ColumnView<'a> {
         bytemuck::cast_slice(self.words)
     }
 
+    /// The timestamps of all stored rows, one for a scalar; 0 where one is missing.
+    #[inline]
+    pub fn timestamps(&self) -> &'a [i64] {
+        self.expect(ColumnType::Timestamp);
+        bytemuck::cast_slice(self.words)
+    }
+
     /// The bytes that `rows` rows take when they are written out, a scalar's as often as there are rows; a few more where
     /// values do not fill words.
     #[inline(always)]

@@ -9,7 +9,7 @@ pub(crate) struct Entry {
 }
 
 /// The rows that a bucket has, about: so few are sorted in a processor's nearest memory.
-const BUCKET_ROWS: usize = 16;
+const BUCKET_ROWS: usize = 4;
 const MAX_BUCKET_BITS: u32 = 16;
 
 /// The rows that have a key, by word and time; `time` is that of a row and its time in `times`.

@@ -1,8 +1,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt8Array, new_null_array};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt8Array, UInt32Array, new_null_array};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use unskew::Digest;
@@ -223,6 +223,9 @@ impl PartitionRows {
 
     /// Some of the rows, with their values.
     fn batch(&self, schema: &SchemaRef, rows: std::ops::Range<usize>) -> Result<RecordBatch, BackfillError> {
+        if let Some(columns) = self.taken(rows.clone())? {
+            return self.with_statuses(schema, columns, rows);
+        }
         // The first array is one missing value.
         let place = |(piece, row): &(u32, u32)| match *piece {
             NO_ROW => (0, 0),
@@ -236,6 +239,29 @@ impl PartitionRows {
             let arrays: Vec<&dyn Array> = std::iter::once(&*null).chain(pieces).collect();
             columns.push(interleave(&arrays, &places).map_err(too_large)?);
         }
+        self.with_statuses(schema, columns, rows)
+    }
+
+    /// The values of these rows if all are of one piece, as those of an aggregate are: that is quicker to pick from.
+    fn taken(&self, rows: std::ops::Range<usize>) -> Result<Option<Vec<ArrayRef>>, BackfillError> {
+        let [piece] = self.pieces.as_slice() else {
+            return Ok(None);
+        };
+        let places = &self.places[rows];
+        if places.iter().any(|(piece, _)| *piece == NO_ROW) {
+            return Ok(None);
+        }
+        let indices = UInt32Array::from_iter_values(places.iter().map(|(_, row)| *row));
+        let taken = piece.iter().map(|array| take(array, &indices, None));
+        taken.collect::<Result<_, _>>().map(Some).map_err(too_large)
+    }
+
+    fn with_statuses(
+        &self,
+        schema: &SchemaRef,
+        mut columns: Vec<ArrayRef>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<RecordBatch, BackfillError> {
         let statuses = self.statuses[rows].iter().map(|status| *status as u8);
         columns.push(Arc::new(UInt8Array::from_iter_values(statuses)));
         RecordBatch::try_new(Arc::clone(schema), columns).map_err(too_large)
