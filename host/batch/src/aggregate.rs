@@ -1,17 +1,20 @@
 mod entities;
 mod questions;
+mod reach;
 
 use std::collections::BTreeMap;
 
-use unskew::{CallError, Instance, state_column};
+use unskew::{CallError, EvaluateError, Instance, state_column};
 use unskew_frame::{Column, ColumnType, ColumnView};
 use unskew_snapshot::{EntityKey, EventTime};
 
+use crate::backfill::BackfillError;
 use crate::events::EventIndex;
 use crate::table::Table;
 
 pub(crate) use entities::Entities;
 pub(crate) use questions::{Asked, Asking, CallRows, Questions, fold_range};
+pub(crate) use reach::Reach;
 
 /// The events and the queries that are put together in one call.
 pub(crate) const MAX_CALL_ROWS: usize = 1 << 14;
@@ -49,7 +52,7 @@ pub(crate) fn fold_states(
             folding.finish(instance, &mut each)?;
         }
         if visible.len() > log.call_rows {
-            if let Some(state) = fold_events(log, None, visible, instance)? {
+            if let Some(state) = fold_events(log, key, None, visible, instance)? {
                 each(key, last, &state)?;
             }
         } else {
@@ -110,7 +113,30 @@ impl<'a> Folding<'a> {
 #[derive(Debug)]
 pub(crate) enum FoldError {
     Call(CallError),
+    /// Of an entity that has more events than go to one call.
+    Entity {
+        key: String,
+        events: usize,
+        error: CallError,
+    },
     Write(unskew_snapshot::WriteError),
+}
+
+impl FoldError {
+    /// What it means for a view whose states were made by `instance`.
+    pub fn of_view(self, view: &str, instance: &Instance) -> BackfillError {
+        let view = view.to_owned();
+        match self {
+            Self::Write(source) => BackfillError::Snapshot { view, source },
+            Self::Call(error) => EvaluateError::call(&view, instance, error).into(),
+            Self::Entity { key, events, error } => BackfillError::Entity {
+                source: EvaluateError::call(&view, instance, error).into(),
+                view,
+                key,
+                events,
+            },
+        }
+    }
 }
 
 impl From<CallError> for FoldError {
@@ -122,17 +148,24 @@ impl From<CallError> for FoldError {
 /// `state` with `events` added, a call's worth at a time.
 pub(crate) fn fold_events(
     log: &EventLog<'_>,
+    key: &EntityKey,
     mut state: Option<Vec<u8>>,
     events: &[u32],
     instance: &mut Instance,
-) -> Result<Option<Vec<u8>>, CallError> {
+) -> Result<Option<Vec<u8>>, FoldError> {
+    let count = events.len();
     for events in events.chunks(log.call_rows) {
         let mut states = state_column();
         push_state(&mut states, state.as_deref());
         let mut frame = EventColumns::new(log);
         frame.push(log, 0, events);
         let mut folded = state_column();
-        instance.fold(&states, &frame.columns(), &mut folded)?;
+        let result = instance.fold(&states, &frame.columns(), &mut folded);
+        result.map_err(|error| FoldError::Entity {
+            key: key.to_string(),
+            events: count,
+            error,
+        })?;
         let view = folded.view();
         state = view.is_present(0).then(|| view.bytes(0).to_vec());
     }

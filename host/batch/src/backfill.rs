@@ -466,6 +466,18 @@ pub enum BackfillError {
     /// A component failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// A component failed on an entity that has more events than go to one call.
+    #[error("view `{view}`: the {events} events of entity {key}")]
+    Entity {
+        /// The view.
+        view: String,
+        /// The entity key.
+        key: String,
+        /// Of a snapshot all that it has; of a training set those that one prediction sees in its windows.
+        events: usize,
+        /// What went wrong.
+        source: Box<EvaluateError>,
+    },
     /// A component cannot be instantiated.
     #[error(transparent)]
     Instantiate(#[from] InstantiateError),

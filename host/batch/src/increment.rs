@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use unskew::{CallLimits, EvaluateError, Instance, Module, descriptors};
+use unskew::{CallLimits, Instance, Module, descriptors};
 use unskew_frame::Value;
 use unskew_snapshot::{
     EventTime, LateEvents, Lateness, LayerError, Layers, MAX_DELTAS, OpenError, Row, Snapshot, SnapshotMeta,
@@ -130,11 +130,8 @@ fn make(
     });
     let writer = SnapshotWriter::create(path, options).map_err(failed)?;
     let mut instance = module.instantiate(CallLimits::BATCH)?;
-    let written = match fold_into(&log, before, &mut instance, writer, what) {
-        Ok(written) => written,
-        Err(FoldError::Write(source)) => return Err(failed(source)),
-        Err(FoldError::Call(error)) => return Err(EvaluateError::call(view, &instance, error).into()),
-    };
+    let folded = fold_into(&log, before, &mut instance, writer, what);
+    let written = folded.map_err(|error| error.of_view(view, &instance))?;
     Ok(Materialized { written, files })
 }
 
@@ -280,7 +277,7 @@ fn fold_into(
         let old = before.get(key.as_ref());
         let newest = events.iter().map(|row| log.table.event_time()[*row as usize]).max();
         let last = newest.max(old.map(|row| row.event_time()));
-        let state = fold_events(log, old.map(|row| row.bytes(0).to_vec()), events, instance)?;
+        let state = fold_events(log, key, old.map(|row| row.bytes(0).to_vec()), events, instance)?;
         let is_same = |row: &Row<'_>| Some(row.event_time()) == last && Some(row.bytes(0)) == state.as_deref();
         if what == What::Delta && old.as_ref().is_some_and(is_same) {
             continue;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use unskew::catalog::{Entity, View};
-use unskew::{CallLimits, EvaluateError, Kind, Module, STATE_FEATURE, descriptors};
+use unskew::{CallLimits, Kind, Module, STATE_FEATURE, descriptors};
 use unskew_frame::{ColumnType, Value};
 use unskew_snapshot::{
     DuplicateKeys, EventTime, FeatureColumn, KeyColumn, LateEvents, SnapshotSchema, SnapshotWriter, Ttl, WriteOptions,
@@ -150,8 +150,7 @@ fn write_states(
     });
     match folded {
         Ok(()) => writer.finish().map_err(failed),
-        Err(FoldError::Write(source)) => Err(failed(source)),
-        Err(FoldError::Call(error)) => Err(EvaluateError::call(&table.view.name, &instance, error).into()),
+        Err(error) => Err(error.of_view(&table.view.name, &instance)),
     }
 }
 

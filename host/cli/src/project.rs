@@ -44,6 +44,11 @@ impl ProjectArgs {
 pub fn explain_source(error: BackfillError, project: &Project) -> Failure {
     let help = match &error {
         BackfillError::Read(ReadError::MissingColumn { path, column, .. }) => rename_help(project, path, column),
+        BackfillError::Entity { .. } => Some(
+            "where a window has an exact tail, the time of every event is kept: give it a hop, as in 30d/1h; a backfill may have \
+             more --memory instead"
+                .to_owned(),
+        ),
         _ => None,
     };
     match help {

@@ -21,7 +21,7 @@ pub struct CallLimits {
     /// sooner, and later by what its last instruction takes, by what freeing its instance takes, and by what the
     /// thread that counts the ticks waits for a processor.
     pub deadline: Duration,
-    /// The memory of the instance, in bytes. Small: the engine looks at the clock between two instructions, and one that fills
+    /// The memory of the instance, in bytes; at most [`MAX_MEMORY_BYTES`](Self::MAX_MEMORY_BYTES). Small: the engine looks at the clock between two instructions, and one that fills
     /// or copies memory takes half a millisecond for 4 MiB and tens for 64.
     pub memory_bytes: usize,
     /// Whether every call runs on an instance of its own, so that nothing a call leaves in memory can be read by a later one.
@@ -33,6 +33,10 @@ pub struct CallLimits {
 }
 
 impl CallLimits {
+    /// The most [`memory_bytes`](Self::memory_bytes) that are given: 256 MiB, which a backfill gives the instance that is asked of
+    /// an entity with millions of events.
+    pub const MAX_MEMORY_BYTES: usize = 256 << 20;
+
     /// For a request: 20 ms, 4 MiB of memory, 1 MiB of results.
     pub const SERVING: Self = Self {
         deadline: Duration::from_millis(20),
@@ -40,7 +44,7 @@ impl CallLimits {
         fresh_instance: false,
         result_bytes: 1 << 20,
     };
-    /// For a batch of thousands of rows: 60 s and the most that an instance may have.
+    /// For a batch of thousands of rows: 60 s and 64 MiB, of memory and of results.
     pub const BATCH: Self = Self {
         deadline: Duration::from_secs(60),
         memory_bytes: MAX_INSTANCE_BYTES,
@@ -96,7 +100,7 @@ impl InstanceState {
     pub fn store(engine: &Engine, limits: CallLimits) -> Store<Self> {
         let state = Self {
             limits: StoreLimitsBuilder::new()
-                .memory_size(limits.memory_bytes.min(MAX_INSTANCE_BYTES))
+                .memory_size(limits.memory_bytes.min(CallLimits::MAX_MEMORY_BYTES))
                 .table_elements(10_000)
                 .instances(8)
                 .tables(8)

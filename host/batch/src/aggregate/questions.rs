@@ -1,16 +1,21 @@
 use std::ops::Range;
 
-use unskew::{CallError, Instance, state_column};
+use unskew::{CallError, CallLimits, Instance, state_column};
 use unskew_frame::{Column, ColumnType, encoded_words};
 
 use super::entities::Entities;
+use super::reach::Reach;
 use super::{MAX_CALL_ROWS, push_state};
 
-/// The bytes of events that go to one call at most, but for one event: with what a module makes of them and its results they stay
-/// within the memory of an instance.
-const MAX_EVENT_BYTES: usize = 24 << 20;
-/// The most queries of a call that has more events than [`MAX_CALL_ROWS`].
-const MAX_HOT_QUERIES: usize = 1 << 15;
+/// The bytes of events that go to one call at most, but for one event, of those that an instance may have: with what a module makes
+/// of them and its results they stay within.
+const fn event_bytes(instance_bytes: usize) -> usize {
+    instance_bytes / 8 * 3
+}
+/// What an event counts as at least: a module keeps its place among others, where some became known late.
+const LEAST_EVENT_BYTES: usize = 12;
+/// The most queries of a call that has more events than [`MAX_CALL_ROWS`]: a module keeps totals for each of them and each window.
+const MAX_HOT_QUERIES: usize = MAX_CALL_ROWS;
 
 /// What the batch form of an aggregate is asked: the events and queries of [`Entities`], in that order.
 pub(crate) struct Questions<'a> {
@@ -21,6 +26,7 @@ pub(crate) struct Questions<'a> {
     pub queries: &'a [Column],
     /// What is known of each entity before its events, or why that is not known; nothing of any, if empty.
     pub states: &'a [Option<Result<Vec<u8>, String>>],
+    pub reach: Reach,
     pub limits: CallRows,
 }
 
@@ -29,23 +35,50 @@ pub(crate) struct Questions<'a> {
 pub(crate) struct CallRows {
     /// Events and queries of several entities are put together up to so many.
     pub rows: usize,
-    /// The most events. An entity's that are more are folded on the way, so none is too hot for a frame.
+    /// The most events of an entity that has more of them, as long as its queries can be asked by fewer.
     pub events: usize,
+    /// The most events of an entity whose windows have exact tails.
+    pub hot_events: usize,
     /// The most queries of a call that has more than `rows` events.
     pub hot_queries: usize,
 }
 
 impl CallRows {
-    /// For events of these columns.
-    pub fn of(events: &[Column]) -> Self {
+    /// For events of these columns, and an instance that may have so many bytes of memory.
+    pub fn of(events: &[Column], instance_bytes: usize) -> Self {
         let rows = events.first().map_or(0, Column::rows);
         let columns: Vec<&Column> = events.iter().collect();
         // Events that are too large for any frame are too large for one of a call's worth.
         let bytes = encoded_words(&columns, rows).map_or(usize::MAX, |words| 8 * words);
+        let within = |instance_bytes: usize| {
+            let most = event_bytes(instance_bytes) / (bytes / rows.max(1)).max(LEAST_EVENT_BYTES);
+            most.max(MAX_CALL_ROWS)
+        };
         Self {
             rows: MAX_CALL_ROWS,
-            events: (MAX_EVENT_BYTES / (bytes / rows.max(1)).max(1)).max(MAX_CALL_ROWS),
+            events: within(CallLimits::BATCH.memory_bytes),
+            hot_events: within(instance_bytes.max(CallLimits::BATCH.memory_bytes)),
             hot_queries: MAX_HOT_QUERIES,
+        }
+    }
+
+    /// The most events that one query may see of an entity without folding some of them. Where folding bounds what is kept, so few
+    /// that a call has at least as many new events as old ones: every event is sent to twice as many calls at most.
+    fn of_query(&self, reach: Reach) -> usize {
+        match reach.has_exact_tail {
+            true => self.hot_events,
+            false => self.events / 2,
+        }
+    }
+
+    /// The most events of a call of one entity whose first query sees so many: for the same reason twice as many, where there is
+    /// room.
+    fn of_hot_call(&self, reach: Reach, first_seen: usize) -> usize {
+        match reach.has_exact_tail {
+            true => first_seen
+                .saturating_mul(2)
+                .clamp(self.events.min(self.hot_events), self.hot_events),
+            false => self.events,
         }
     }
 }
@@ -67,14 +100,19 @@ pub(crate) struct Asking<'a> {
     questions: &'a Questions<'a>,
     parts: Vec<Part>,
     call: Call,
-    /// Of the entity that was folded last, its state with its first events.
+    /// Of the hot entity that was asked last, what became of its first events.
     folded: Option<Folded>,
+    /// The events that the query sees whose call could not be made because they had to be folded.
+    crowd: Option<usize>,
+    /// The events that went to calls, to be folded or to be seen: the work that was done.
+    #[cfg(test)]
+    pub events_sent: usize,
 }
 
 /// The queries of one entity that go to one call.
 struct Part {
     entity: usize,
-    /// How many of its events are folded, and its state with them.
+    /// What became of its first events, if it is hot.
     folded: Option<Folded>,
     queries: Range<usize>,
 }
@@ -85,9 +123,12 @@ impl Part {
     }
 }
 
+/// The first events of an entity, which do not go to a call: its state has them, or no query sees them.
 #[derive(Clone)]
 struct Folded {
     entity: usize,
+    /// Those at its time or later.
+    query: usize,
     events: usize,
     state: Option<Vec<u8>>,
 }
@@ -105,6 +146,9 @@ impl<'a> Asking<'a> {
             parts: Vec::new(),
             call: Call::new(questions),
             folded: None,
+            crowd: None,
+            #[cfg(test)]
+            events_sent: 0,
         }
     }
 
@@ -112,10 +156,14 @@ impl<'a> Asking<'a> {
     /// their entities is [lost](Questions::lost).
     ///
     /// ```text
-    /// for each entity: while its next query sees more than a call's worth of new events, fold a call's worth into its state
-    ///                  put (state, the events since, the queries that see no more than a call's worth) into the call
+    /// for each entity: if it is hot, pass over its first events that no window of its next query reaches
+    ///                  while that query sees more than goes to a call, fold some of them into its state
+    ///                  put (state, the events since, the queries that see no more than goes to a call) into the call
     /// until the call is full
     /// ```
+    ///
+    /// What no window sees changes no answer, so passing over is exact; and times of queries ascend, so no query after it sees them
+    /// either.
     pub fn ask(&mut self, instance: &mut Instance, queries: Range<usize>, done: &mut [Column]) -> Asked {
         self.parts.clear();
         let (mut next, mut events) = (queries.start, 0);
@@ -155,11 +203,7 @@ impl<'a> Asking<'a> {
         queries: usize,
         events: usize,
     ) -> Option<(Part, usize)> {
-        let CallRows {
-            rows,
-            events: max_events,
-            hot_queries,
-        } = self.questions.limits;
+        let CallRows { rows, hot_queries, .. } = self.questions.limits;
         let visible = &self.questions.entities.visible;
         if queries >= rows || events >= rows {
             return None;
@@ -172,8 +216,9 @@ impl<'a> Asking<'a> {
             if queries > 0 {
                 return None;
             }
-            end = end.min(of_entity.start + hot_queries);
-            let is_within = |seen: &u32| *seen as usize - base <= max_events;
+            end = of_entity.end.min(of_entity.start + hot_queries);
+            let most = (self.questions.limits).of_hot_call(self.questions.reach, seen(of_entity.start));
+            let is_within = |seen: &u32| *seen as usize - base <= most;
             end = of_entity.start + visible[of_entity.start..end].partition_point(is_within);
         }
         let part = Part {
@@ -184,35 +229,61 @@ impl<'a> Asking<'a> {
         Some((part, seen(end - 1)))
     }
 
-    /// Folds events of an entity until a query sees no more new ones than go to a call.
+    /// Leaves out the first events of a hot entity until a query sees no more of the others than go to a call.
     fn fold_until(
         &mut self,
         entity: usize,
         query: usize,
         instance: &mut Instance,
     ) -> Result<Option<Folded>, CallError> {
-        let entities = self.questions.entities;
+        let Questions {
+            entities,
+            events,
+            queries,
+            reach,
+            limits,
+            ..
+        } = *self.questions;
+        self.crowd = None;
         let visible = entities.visible[query] as usize;
-        let limit = self.questions.limits.events;
-        if visible <= limit {
+        let most = limits.of_query(reach);
+        if visible <= limits.rows.min(most) {
             return Ok(None);
         }
         let mut folded = match self.folded.take() {
-            Some(folded) if folded.entity == entity && folded.events <= visible => folded,
+            Some(folded) if folded.entity == entity && folded.query <= query => folded,
             _ => Folded {
                 entity,
+                query,
                 events: 0,
                 state: self.questions.state(entity).map(<[u8]>::to_vec),
             },
         };
+        folded.query = query;
         let first = entities.entities[entity].events.start;
-        while visible - folded.events > limit {
-            let events = first + folded.events..first + folded.events + self.questions.limits.rows.min(limit);
-            folded.events += events.len();
+        let (times, first_seen) = (events[0].view(), reach.first_seen(queries[0].view().timestamp(query)));
+        let unseen = (folded.events..visible).take_while(|event| times.timestamp(first + event) < first_seen);
+        folded.events += unseen.count();
+        let crowd = visible - folded.events;
+        while visible - folded.events > most {
+            let count = limits.rows.min(visible - folded.events);
+            let events = first + folded.events..first + folded.events + count;
+            self.crowd = Some(crowd);
             folded.state = fold_range(self.questions.events, folded.state.as_deref(), events, instance)?;
+            folded.events += count;
+            #[cfg(test)]
+            {
+                self.events_sent += count;
+            }
         }
+        self.crowd = None;
         self.folded = Some(folded.clone());
         Ok(Some(folded))
+    }
+
+    /// The events that a query sees, if the last call was not made because they are too many for one and could not be folded.
+    pub fn crowd(&self) -> Option<usize> {
+        self.crowd
     }
 
     fn call_parts(
@@ -233,6 +304,10 @@ impl<'a> Asking<'a> {
             push_state(&mut call.states, state);
             let first = questions.entities.entities[part.entity].events.start;
             let seen = visible[part.queries.end - 1] as usize;
+            #[cfg(test)]
+            {
+                self.events_sent += seen - part.base();
+            }
             call.events
                 .push(questions.events, index, first + part.base()..first + seen);
             call.queries.push(questions.queries, index, part.queries.clone());

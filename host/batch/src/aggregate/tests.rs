@@ -1,8 +1,10 @@
+mod hot;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use proptest::prelude::*;
-use unskew::{CallLimits, Module};
+use unskew::{CallLimits, Kind, Module};
 use unskew_frame::Value;
 use unskew_snapshot::{KeyPart, MICROS_PER_HOUR, is_event_visible};
 
@@ -96,6 +98,25 @@ fn entities(events: &[Event], queries: &[Query], freeze_at: Option<i64>) -> Enti
 
 /// Outputs of queries in their order, asked so many rows at a time.
 fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, limits: CallRows) -> Vec<Column> {
+    read_within(events, queries, freeze_at, limits, reach()).0
+}
+
+/// That of the module's windows.
+fn reach() -> Reach {
+    match &module().descriptor().kind {
+        Kind::Aggregate(aggregation) => Reach::of(&aggregation.windows),
+        Kind::Row => unreachable!("ctr-history is an aggregate"),
+    }
+}
+
+/// The outputs, and how many events were sent to calls to be read or folded.
+fn read_within(
+    events: &[Event],
+    queries: &[Query],
+    freeze_at: Option<i64>,
+    limits: CallRows,
+    reach: Reach,
+) -> (Vec<Column>, usize) {
     let entities = entities(events, queries, freeze_at);
     let (mut event_times, mut clicked) = (Column::new(ColumnType::Timestamp), Column::new(ColumnType::Bool));
     for row in &entities.events {
@@ -115,6 +136,7 @@ fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, limits: Cal
         events: &[event_times, clicked],
         queries: &[times, prior, weight],
         states: &[],
+        reach,
         limits,
     };
     let types = module().descriptor().outputs.iter().map(|output| output.column_type);
@@ -141,13 +163,14 @@ fn read(events: &[Event], queries: &[Query], freeze_at: Option<i64>, limits: Cal
             .for_each(|place| column.extend_from(done.view(), place..place + 1));
         column
     };
-    types.zip(&done).map(in_order).collect()
+    (types.zip(&done).map(in_order).collect(), asking.events_sent)
 }
 
 /// All in one call.
 const AT_ONCE: CallRows = CallRows {
     rows: MAX_CALL_ROWS,
     events: MAX_CALL_ROWS,
+    hot_events: MAX_CALL_ROWS,
     hot_queries: MAX_CALL_ROWS,
 };
 
@@ -193,11 +216,50 @@ fn an_entity_that_is_too_hot_for_a_call_is_folded_on_the_way() {
             let limits = CallRows {
                 rows: call_rows,
                 events: events_of_one,
+                hot_events: 2 * events_of_one,
                 hot_queries,
             };
             assert!(read(&events, &queries, None, limits) == at_once, "{limits:?}");
         }
         assert_eq!(fold(&events, 200, call_rows), states, "{call_rows} rows a call");
+    }
+}
+
+/// Work is counted, not timed: an event of a hot entity goes to few calls however many there are, and one that no window of the
+/// queries reaches goes to none.
+#[test]
+fn a_hot_entity_is_asked_in_linear_work() {
+    const EVENTS: i64 = 3_000;
+    // One a half hour, with a query behind each: 338 of them are within a week and an hour.
+    let events: Vec<Event> = (0..EVENTS).map(|n| (1, n, None, Some(n % 4 == 0))).collect();
+    let queries: Vec<Query> = (0..EVENTS).map(|n| (Some(1), n + 1)).collect();
+    let last = (0..5).map(|n| (Some(1), EVENTS + n)).collect::<Vec<Query>>();
+    let at_once = read(&events, &queries, None, AT_ONCE);
+    for has_exact_tail in [false, true] {
+        let reach = Reach {
+            has_exact_tail,
+            ..reach()
+        };
+        for (events_of_one, hot_events, times) in [(100, 400, 9), (700, 1_400, 4), (1_400, 1_400, 4)] {
+            let limits = CallRows {
+                rows: 50,
+                events: events_of_one,
+                hot_events,
+                hot_queries: 1_000,
+            };
+            let (answers, sent) = read_within(&events, &queries, None, limits, reach);
+            assert!(answers == at_once, "{limits:?}");
+            let most = times * EVENTS as usize;
+            assert!(
+                sent <= most,
+                "{sent} events were sent, more than {most}: {limits:?}, {reach:?}"
+            );
+            let (_, sent) = read_within(&events, &last, None, limits, reach);
+            assert!(
+                sent < 2 * 338,
+                "{sent} events were sent for the last queries: {limits:?}, {reach:?}"
+            );
+        }
     }
 }
 
@@ -228,11 +290,15 @@ proptest! {
         freeze_at in proptest::option::of(0_i64..400),
         call_rows in 1_usize..40,
         events_of_one in 1_usize..80,
+        hot_events in 1_usize..200,
         hot_queries in 1_usize..20,
+        has_exact_tail in any::<bool>(),
     ) {
         let at_once = read(&events, &queries, freeze_at, AT_ONCE);
-        let limits = CallRows { rows: call_rows, events: events_of_one, hot_queries };
-        let in_calls = read(&events, &queries, freeze_at, limits);
+        let limits = CallRows { rows: call_rows, events: events_of_one, hot_events, hot_queries };
+        // That tails are exact changes what goes to a call, and never an answer.
+        let reach = Reach { has_exact_tail, ..reach() };
+        let in_calls = read_within(&events, &queries, freeze_at, limits, reach).0;
         prop_assert!(in_calls == at_once);
         prop_assert_eq!(fold(&events, 200, call_rows), fold(&events, 200, MAX_CALL_ROWS));
     }

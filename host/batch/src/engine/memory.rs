@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
+use unskew::CallLimits;
 
 /// What a backfill may use when nobody says: 2 GiB.
 pub const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
@@ -74,6 +75,12 @@ impl Budget {
             piece_bytes: part(32).min(16 << 20),
             threads,
         }
+    }
+
+    /// What the instance of a thread may have: more than usual for an entity of millions of events, where there is room.
+    pub fn instance_bytes(&self) -> usize {
+        let bytes = usize::try_from(2 * self.partition_bytes).unwrap_or(usize::MAX);
+        bytes.clamp(CallLimits::BATCH.memory_bytes, CallLimits::MAX_MEMORY_BYTES)
     }
 }
 

@@ -123,8 +123,12 @@ impl SpineColumns {
 
     /// The modules' instances of a thread, if the view needs any.
     pub fn instances(&self, engine: &Engine<'_>) -> Result<Option<Instances>, BackfillError> {
+        let limits = CallLimits {
+            memory_bytes: engine.budget.instance_bytes(),
+            ..CallLimits::BATCH
+        };
         match self.is_aggregate {
-            true => Ok(Some(Instances::new(&engine.plan, engine.modules, CallLimits::BATCH)?)),
+            true => Ok(Some(Instances::new(&engine.plan, engine.modules, limits)?)),
             false => Ok(None),
         }
     }

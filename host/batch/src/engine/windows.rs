@@ -1,6 +1,6 @@
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take};
-use unskew::{EvaluateError, Instance, Instances, ViewRead};
+use unskew::{EvaluateError, Instance, Instances, Kind, ViewRead};
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{EntityKey, EventTime, Status, encode_row};
 
@@ -10,7 +10,7 @@ use super::join::column;
 use super::result::PartitionRows;
 use super::scatter::too_large;
 use super::spine_columns::SpineColumns;
-use crate::aggregate::{Asked, Asking, CallRows, Entities, Questions, fold_range};
+use crate::aggregate::{Asked, Asking, CallRows, Entities, Questions, Reach, fold_range};
 use crate::array::{column_to_array, value_at};
 use crate::asof::{Moments, NO_ROW, Versions};
 use crate::backfill::BackfillError;
@@ -45,12 +45,17 @@ pub(super) fn join_events(
         source,
         is_last,
     } = events;
-    let (ViewRead::Aggregate { inputs, .. }, Some(instance)) = (&history.step.read, instances.view(history.view))
+    let (ViewRead::Aggregate { inputs, module, .. }, Some(instance)) =
+        (&history.step.read, instances.view(history.view))
     else {
         return Err(BackfillError::View {
             view: history.step.view.clone(),
             reason: "its module has no instance".to_owned(),
         });
+    };
+    let windows = match engine.modules.get(module).map(|module| &module.descriptor().kind) {
+        Some(Kind::Aggregate(aggregation)) => &aggregation.windows[..],
+        _ => &[],
     };
     let events = concat_batches(history.schema(), &source).map_err(too_large)?;
     drop(source);
@@ -66,7 +71,8 @@ pub(super) fn join_events(
     let sorted_events = sorted_events(history, &events, &entities.events)?;
     let questions = Questions {
         entities: &entities,
-        limits: CallRows::of(&sorted_events),
+        reach: Reach::of(windows),
+        limits: CallRows::of(&sorted_events, engine.budget.instance_bytes()),
         events: &sorted_events,
         queries: &sorted_queries(engine, columns, spine, inputs, &entities.queries)?,
         states: &known,
@@ -81,7 +87,7 @@ pub(super) fn join_events(
         order: Vec::with_capacity(entities.queries.len()),
         failed: Vec::new(),
     };
-    reading.read_all(instance, history)?;
+    reading.read_all(instance, history, &key_of)?;
     let Reading {
         done, order, failed, ..
     } = reading;
@@ -251,6 +257,13 @@ fn carry_states(
     }
 }
 
+/// What is to be done about an entity that has more events than there is room for.
+const CROWD_HELP: &str = "a window with an exact tail keeps the time of every event: give it a hop, as in 30d/1h, or the backfill \
+                              more memory";
+
+/// The key of an entity.
+type KeyOf<'a> = dyn Fn(usize) -> Option<EntityKey> + 'a;
+
 /// The queries that were answered.
 struct Reading<'a> {
     engine: &'a Engine<'a>,
@@ -263,7 +276,12 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn read_all(&mut self, instance: &mut Instance, history: &History) -> Result<(), BackfillError> {
+    fn read_all(
+        &mut self,
+        instance: &mut Instance,
+        history: &History,
+        key_of: &KeyOf<'_>,
+    ) -> Result<(), BackfillError> {
         let entities = &self.questions.entities.entities;
         // Up to the next entity of which nothing is known, again and again.
         let mut first = 0;
@@ -271,20 +289,21 @@ impl Reading<'_> {
             let Some(reason) = self.questions.lost(index) else {
                 continue;
             };
-            self.read(instance, history, first..entity.queries.start)?;
+            self.read(instance, history, key_of, first..entity.queries.start)?;
             for query in entity.queries.clone() {
                 self.engine.count_quarantined(|| reason.to_owned())?;
                 self.failed.push((query, reason.to_owned()));
             }
             first = entity.queries.end;
         }
-        self.read(instance, history, first..self.questions.entities.queries.len())
+        self.read(instance, history, key_of, first..self.questions.entities.queries.len())
     }
 
     fn read(
         &mut self,
         instance: &mut Instance,
         history: &History,
+        key_of: &KeyOf<'_>,
         queries: std::ops::Range<usize>,
     ) -> Result<(), BackfillError> {
         let mut first = queries.start;
@@ -296,27 +315,53 @@ impl Reading<'_> {
                 Ok(()) => self.order.extend(first as u32..end as u32),
                 Err(error) => {
                     self.engine.proceed()?;
-                    let described = EvaluateError::call(&history.step.view, instance, error);
+                    let described = self.describe(
+                        &history.step.view,
+                        EvaluateError::call(&history.step.view, instance, error),
+                        first,
+                        key_of,
+                    );
                     // One query may also fail because others of its call took the memory.
                     let is_last_try = count == 1 && self.engine.options.max_quarantined == 0;
                     if !error.is_of_rows() || is_last_try {
-                        return Err(described.into());
+                        return Err(described);
                     }
                     self.forget_behind(rows);
                     if count == 1 {
-                        let reason = format!("{error}: {}", instance.detail());
+                        let reason = match self.asking.crowd() {
+                            None => format!("{error}: {}", instance.detail()),
+                            Some(events) => {
+                                format!(
+                                    "{events} events in its windows: {error}: {}; {CROWD_HELP}",
+                                    instance.detail()
+                                )
+                            }
+                        };
                         self.engine.count_quarantined(|| described.to_string())?;
                         self.failed.push((first, reason));
                     } else {
                         let half = first + count / 2;
-                        self.read(instance, history, first..half)?;
-                        self.read(instance, history, half..end)?;
+                        self.read(instance, history, key_of, first..half)?;
+                        self.read(instance, history, key_of, half..end)?;
                     }
                 }
             }
             first = end;
         }
         Ok(())
+    }
+
+    /// What a failure on a query is: with the entity, where it has too many events for a call.
+    fn describe(&self, view: &str, source: EvaluateError, query: usize, key_of: &KeyOf<'_>) -> BackfillError {
+        match self.asking.crowd() {
+            None => source.into(),
+            Some(events) => BackfillError::Entity {
+                view: view.to_owned(),
+                key: key_of(self.questions.entities.of_query(query)).map_or_else(String::new, |key| key.to_string()),
+                events,
+                source: source.into(),
+            },
+        }
     }
 
     /// Drops what a call gave before it failed.
