@@ -68,7 +68,7 @@ impl Job {
             Some((name.to_owned(), module.digest()))
         });
         Self {
-            question: question(options),
+            question: question(options, &engine.plan),
             definitions: Some(definitions(&engine.plan, project)),
             modules: modules.collect(),
             inputs: engine.input_stamps(),
@@ -129,7 +129,7 @@ impl Job {
     }
 }
 
-fn question(options: &BackfillOptions) -> BTreeMap<String, String> {
+fn question(options: &BackfillOptions, plan: &Plan) -> BTreeMap<String, String> {
     // All of them, so that a new option is not forgotten.
     let BackfillOptions {
         service,
@@ -159,7 +159,13 @@ fn question(options: &BackfillOptions) -> BTreeMap<String, String> {
         ("the lag", format!("{lag_us} us")),
         ("whether statuses are written", statuses.to_string()),
     ];
-    entries.map(|(name, value)| (name.to_owned(), value)).into()
+    let entries = entries.map(|(name, value)| (name.to_owned(), value));
+    // Of the definitions, what is worth a name of its own: it changes which events count.
+    let latenesses = plan.views.iter().filter_map(|step| {
+        let lateness = step.lateness?;
+        Some((format!("the lateness of view `{}`", step.view), lateness.to_string()))
+    });
+    entries.into_iter().chain(latenesses).collect()
 }
 
 fn or_none(text: String) -> String {

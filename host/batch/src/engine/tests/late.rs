@@ -228,9 +228,14 @@ fn a_backfill_of_another_lateness_is_not_gone_on_with() {
         options.resources.interrupt.raise();
     });
     assert!(matches!(stopped.made, Err(BackfillError::Interrupted)));
-    let resumed = shop.run(Some(31), None, |options| options.resume = true);
-    let error = resumed.made.err().unwrap().to_string();
-    assert!(error.contains("the project defines something differently"), "{error}");
+    for (lateness, reason) in [
+        (Some(31), "the lateness of view `ctr` was 30m, now it is 31m"),
+        (None, "the lateness of view `ctr` was 30m, now it is none"),
+    ] {
+        let resumed = shop.run(lateness, None, |options| options.resume = true);
+        let error = resumed.made.err().unwrap().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
 }
 
 /// The count is of the whole, wherever it was stopped.
