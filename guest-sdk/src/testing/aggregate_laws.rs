@@ -17,7 +17,8 @@ const MAX_QUERIES: usize = 8;
 /// - events older than every window change no output;
 /// - no state has more bytes than its [bound](StateBound).
 ///
-/// Times lie at and beside the edges of the windows; values are missing, NaN, infinite, the least and the greatest.
+/// Times lie at and beside the edges of the windows, and at both ends of time; values are missing, NaN, infinite, the least and the
+/// greatest.
 ///
 /// # Panics
 /// On a law that does not hold, with the seed of the case.
@@ -52,12 +53,13 @@ struct Case {
 impl Case {
     fn random<T: Aggregate>(random: &mut Random) -> Self {
         let states = 1 + random.below(MAX_STATES);
-        let base = random.one_of(&[0, 1_705_312_800_000_000, -86_400_000_000]);
+        let base = random.one_of(&[0, 1_705_312_800_000_000, -86_400_000_000, i64::MIN, i64::MAX - 1]);
         let count = random.below(MAX_EVENTS);
         let mut events: Vec<Row> = (0..count)
             .map(|value| Row {
                 state: random.below(states),
-                time: base + offset::<T>(random),
+                // Before the last instant, so that there is one for a query behind it.
+                time: base.saturating_add(offset::<T>(random)).min(i64::MAX - 1),
                 visible: 0,
                 value,
             })
@@ -88,7 +90,7 @@ impl Case {
             };
             case.queries.push(Row {
                 state,
-                time: last.unwrap_or(base) + after,
+                time: last.unwrap_or(base).saturating_add(after),
                 visible,
                 value,
             });
