@@ -2,6 +2,7 @@
 
 mod adversity;
 mod agreement;
+mod amounts;
 mod backfill;
 mod deltas;
 mod direct;

@@ -28,15 +28,24 @@ pub fn root() -> &'static Path {
 
 /// The component of `transforms/<name>`, built once a process.
 pub fn component(name: &str) -> &'static [u8] {
+    built(&format!("transforms/{name}"))
+}
+
+/// The component of `tests/guests/<name>`, built once a process.
+pub fn guest(name: &str) -> &'static [u8] {
+    built(&format!("tests/guests/{name}"))
+}
+
+fn built(crate_dir: &str) -> &'static [u8] {
     static COMPONENTS: Mutex<BTreeMap<String, &'static [u8]>> = Mutex::new(BTreeMap::new());
     let mut components = COMPONENTS.lock().unwrap_or_else(PoisonError::into_inner);
-    components.entry(name.to_owned()).or_insert_with(|| {
+    components.entry(crate_dir.to_owned()).or_insert_with(|| {
         let options = BuildOptions {
             target_dir: Some(root().join("target/wasm")),
             ..BuildOptions::default()
         };
-        let built = build_component(&root().join("transforms").join(name), &options)
-            .unwrap_or_else(|error| panic!("cannot build {name}: {}", chain(&error)));
+        let built = build_component(&root().join(crate_dir), &options)
+            .unwrap_or_else(|error| panic!("cannot build {crate_dir}: {}", chain(&error)));
         built.component.leak()
     })
 }
