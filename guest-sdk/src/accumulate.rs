@@ -109,15 +109,6 @@ pub trait Accumulator: Default + Clone + PartialEq + 'static {
         self.merge(&Self::decode(reader)?);
         Ok(())
     }
-
-    /// Passes over what [`encode`](Self::encode) wrote.
-    ///
-    /// # Errors
-    /// As [`decode`](Self::decode): what is damaged is refused, whether it is wanted or not.
-    #[inline]
-    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
-        Self::decode(reader).map(drop)
-    }
 }
 
 /// An accumulator that takes values of type `V`.

@@ -74,14 +74,6 @@ pub fn accumulators(item: &DeriveInput) -> Result<TokenStream> {
                 #(::unskew_guest::accumulate::Accumulator::merge_encoded(&mut self.#idents, reader)?;)*
                 ::core::result::Result::Ok(())
             }
-
-            #[inline]
-            fn skip(
-                reader: &mut ::unskew_guest::StateReader<'_>,
-            ) -> ::core::result::Result<(), ::unskew_guest::StateError> {
-                #(<#types as ::unskew_guest::accumulate::Accumulator>::skip(reader)?;)*
-                ::core::result::Result::Ok(())
-            }
         }
     })
 }

@@ -40,11 +40,6 @@ impl Accumulator for Count {
         self.0 = self.0.saturating_add(reader.u64()?);
         Ok(())
     }
-
-    #[inline]
-    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
-        reader.u64().map(drop)
-    }
 }
 
 impl Accumulate<()> for Count {

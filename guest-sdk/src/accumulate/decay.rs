@@ -86,6 +86,8 @@ impl<const HALF_LIFE_S: u32> Decay<HALF_LIFE_S> {
 
 impl<const HALF_LIFE_S: u32> Accumulator for Decay<HALF_LIFE_S> {
     const MAX_BYTES: Option<u64> = Some(1 + varint_len(u64::MAX as u128) + 1 + 2 * fixed_point_bytes(MAX_LIMBS));
+    /// A month of half-lives of an hour is 90 bytes.
+    const IS_COMPACT: bool = HALF_LIFE_S >= 3_600;
 
     fn layout(text: &mut String) {
         let _ = write!(text, "decay {HALF_LIFE_S}");

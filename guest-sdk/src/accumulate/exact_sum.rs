@@ -159,12 +159,6 @@ impl Accumulator for ExactSum {
         self.special.merge(Special::decode(reader)?);
         self.sum.merge_encoded(reader, 0..MAX_LIMBS)
     }
-
-    #[inline]
-    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
-        Special::decode(reader)?;
-        FixedPoint::skip(reader, 0..MAX_LIMBS)
-    }
 }
 
 const _: () = assert!(MAX_LIMBS * 64 > 1024 + 64 - LEAST_EXPONENT);

@@ -230,12 +230,6 @@ impl FixedPoint {
         }
         Ok(())
     }
-
-    /// Passes over the number that [`encode`](Self::encode) wrote, of limbs at `range`.
-    #[inline]
-    pub fn skip(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<(), StateError> {
-        Read::decode(reader, range).map(drop)
-    }
 }
 
 impl PartialEq for FixedPoint {

@@ -59,12 +59,6 @@ impl Accumulator for Mean {
         self.sum.merge_encoded(reader)?;
         self.count.merge_encoded(reader)
     }
-
-    #[inline]
-    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
-        ExactSum::skip(reader)?;
-        Count::skip(reader)
-    }
 }
 
 impl Accumulate<f64> for Mean {

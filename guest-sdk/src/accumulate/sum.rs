@@ -67,11 +67,6 @@ impl<T: Summand + PartialEq> Accumulator for Sum<T> {
     fn merge_encoded(&mut self, reader: &mut StateReader<'_>) -> Result<(), StateError> {
         self.0.merge_encoded(reader)
     }
-
-    #[inline]
-    fn skip(reader: &mut StateReader<'_>) -> Result<(), StateError> {
-        T::Total::skip(reader)
-    }
 }
 
 impl Accumulate<i64> for Sum<i64> {

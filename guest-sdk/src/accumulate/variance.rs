@@ -72,6 +72,7 @@ impl Variance {
 impl Accumulator for Variance {
     const MAX_BYTES: Option<u64> =
         Some(COUNT_BYTES + 1 + fixed_point_bytes(SUM_LIMBS) + fixed_point_bytes(SQUARE_LIMBS));
+    const IS_COMPACT: bool = true;
 
     fn layout(text: &mut String) {
         text.push_str("variance");
