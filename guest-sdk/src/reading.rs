@@ -27,7 +27,8 @@ pub(crate) fn read_queries<T: Aggregate>(
             Ok(view) if view.last >= t => return Err(AggregateError::QueryBeforeState(row)),
             Ok(view) => {
                 tails.move_to(&layout.tiling, T::WINDOWS, t);
-                read_windows(&view, &layout.tiling, &tails, answer).map_err(|error| state_error(error, state))?;
+                read_windows(&view, &layout.tiling, &tails, &none, answer)
+                    .map_err(|error| state_error(error, state))?;
             }
             Err(StateError::Version(_)) => {
                 let before = decode_state::<T>(states, state, layout)?;
@@ -44,27 +45,40 @@ pub(crate) fn read_queries<T: Aggregate>(
     Ok(())
 }
 
-/// Calls `answer(window, totals)` for every window.
+/// Calls `answer(window, totals)` for every window; `none` are the totals of no events.
 #[inline]
 pub(crate) fn read_windows<A: Accumulator>(
     view: &StateView<'_>,
     tiling: &Tiling,
     tails: &Tails,
+    none: &A,
     mut answer: impl FnMut(usize, &A),
 ) -> Result<(), StateError> {
     let newest = tiling.place(view.last.as_micros());
-    let (mut totals, mut reader, mut read) = (A::default(), view.totals(), 0);
-    for (window, tail) in tails.windows() {
-        let cells = view.cells_from(tail, newest);
-        if cells != read && A::IS_COMPACT {
-            totals = view.totals_from(cells - 1)?;
-        } else {
+    let windows = tails
+        .windows()
+        .map(|(window, tail)| (window, view.cells_from(tail, newest)));
+    let mut read = 0;
+    if A::IS_COMPACT {
+        let (mut totals, mut held);
+        totals = none;
+        for (window, cells) in windows {
+            if cells != read {
+                held = view.totals_from(cells - 1)?;
+                totals = &held;
+                read = cells;
+            }
+            answer(window, totals);
+        }
+    } else {
+        let (mut totals, mut reader) = (none.clone(), view.totals());
+        for (window, cells) in windows {
             for _ in read..cells {
                 totals.merge_encoded(&mut reader)?;
             }
+            read = cells;
+            answer(window, &totals);
         }
-        read = cells;
-        answer(window, &totals);
     }
     Ok(())
 }

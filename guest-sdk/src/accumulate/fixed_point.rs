@@ -137,6 +137,12 @@ impl FixedPoint {
         self.pending += 1;
     }
 
+    #[cold]
+    fn add_wide(&mut self, number: &Wide) {
+        let (first, limbs) = number.trimmed();
+        self.add_limbs(first, limbs);
+    }
+
     /// Empties the digits if they hold as many numbers as they can, and puts them, if they are empty, where a number is that begins
     /// at `digit`. Whether they are.
     fn make_room(&mut self, digit: i64) -> bool {
@@ -147,8 +153,7 @@ impl FixedPoint {
         }
         let is_empty = self.pending == 0;
         if is_empty {
-            // Not closer than need be: a sum whose first value was a little smaller or greater has the same digits.
-            self.first_digit = (digit - 1).div_euclid(4) * 4;
+            self.first_digit = first_digit_for(digit);
         }
         is_empty
     }
@@ -208,9 +213,34 @@ impl FixedPoint {
 
     /// Reads what [`encode`](Self::encode) wrote, of limbs at `range`.
     pub fn decode(reader: &mut StateReader<'_>, range: core::ops::Range<i64>) -> Result<Self, StateError> {
-        let mut number = Self::default();
-        number.merge_encoded(reader, range)?;
-        Ok(number)
+        match Read::decode(reader, range)? {
+            Read::Zero => Ok(Self::default()),
+            Read::Pair(first, low, high) => Ok(Self::of_pair(first, low, high)),
+            Read::Longer(longer) => {
+                let mut number = Self::default();
+                number.add_wide(&longer);
+                Ok(number)
+            }
+        }
+    }
+
+    /// A number of two limbs. Its digits are written one by one: to fill and to copy memory is a call out of a component.
+    #[inline]
+    fn of_pair(first: i64, low: u64, high: u64) -> Self {
+        let first_digit = first_digit_for(2 * first);
+        let pair = [low as u32, (low >> 32) as u32, high as u32].map(i64::from);
+        let (a, b, c, d) = (pair[0], pair[1], pair[2], high.cast_signed() >> 32);
+        // Limbs begin two or four digits behind the first.
+        let digits = match 2 * first - first_digit {
+            2 => [0, 0, a, b, c, d, 0, 0],
+            _ => [0, 0, 0, 0, a, b, c, d],
+        };
+        Self {
+            first_digit,
+            digits,
+            pending: 1,
+            far: None,
+        }
     }
 
     /// Adds the number that [`encode`](Self::encode) wrote, of limbs at `range`.
@@ -223,13 +253,16 @@ impl FixedPoint {
         match Read::decode(reader, range)? {
             Read::Zero => {}
             Read::Pair(first, low, high) => self.add_pair(first, low, high),
-            Read::Longer(number) => {
-                let (first, limbs) = number.trimmed();
-                self.add_limbs(first, limbs);
-            }
+            Read::Longer(number) => self.add_wide(&number),
         }
         Ok(())
     }
+}
+
+/// Where the digits of a number begin whose first bits are in `digit`: not closer than need be, since a sum whose first value was a
+/// little smaller or greater is to have the same digits.
+const fn first_digit_for(digit: i64) -> i64 {
+    (digit - 1).div_euclid(4) * 4
 }
 
 impl PartialEq for FixedPoint {

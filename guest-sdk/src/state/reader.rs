@@ -77,6 +77,16 @@ impl<'a> StateReader<'a> {
     /// A number of up to eight bytes, which most are; none, and nothing is read, of what is longer or not a number.
     #[inline]
     fn short_varint(&mut self) -> Option<u64> {
+        match self.bytes.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.bytes = rest;
+                Some((*byte).into())
+            }
+            _ => self.several_bytes(),
+        }
+    }
+
+    fn several_bytes(&mut self) -> Option<u64> {
         let mut number = 0;
         for (index, byte) in self.bytes.iter().take(8).enumerate() {
             number |= u64::from(byte & 0x7f) << (7 * index);

@@ -374,7 +374,7 @@ fn read_bytes<A: Accumulator>(bytes: &[u8], tiling: &Tiling, t: Timestamp, read:
     tails.move_to(tiling, &WINDOWS, t);
     StateView::of::<A>(bytes, 0)
         .and_then(|view| {
-            read_windows(&view, tiling, &tails, |window, totals: &A| {
+            read_windows(&view, tiling, &tails, &A::default(), |window, totals: &A| {
                 read[window].clone_from(totals)
             })
         })
