@@ -210,12 +210,15 @@ impl<A: Accumulator> Sliding<A> {
     ) {
         self.pivot = 0;
         self.tails.clear();
-        let mut tail = 0;
+        let (cells, mut tail) = (elements.cells.len(), 0);
         for query in queries {
-            let head = elements.cells.len() + query.visible;
             let (place, time) = tail_at(query.time);
-            while tail < head && elements.is_before(tail, place, time) {
+            while elements.cell(tail).is_some_and(|(cell, _)| *cell < place) {
                 tail += 1;
+            }
+            if tail >= cells {
+                let events = &elements.events.times()[tail - cells..query.visible];
+                tail += events.iter().take_while(|event| **event < time).count();
             }
             self.tails.push(tail);
         }
@@ -291,13 +294,5 @@ impl<A, E: Events<A>> Elements<'_, A, E> {
     fn cell(&self, element: usize) -> Option<&(i64, A)> {
         let index = self.cells.len().checked_sub(element + 1)?;
         self.cells.get(index)
-    }
-
-    #[inline]
-    fn is_before(&self, element: usize, tail: i64, tail_time: i64) -> bool {
-        match self.cell(element) {
-            Some((place, _)) => *place < tail,
-            None => self.events.times()[element - self.cells.len()] < tail_time,
-        }
     }
 }

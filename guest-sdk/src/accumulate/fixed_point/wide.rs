@@ -280,30 +280,27 @@ pub(super) fn round_magnitude(limbs: &[u64], exponent: i64) -> f64 {
     let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else {
         return 0.0;
     };
-    let top_bit = top as i64 * 64 + 63 - i64::from(limbs[top].leading_zeros());
-    let top_exponent = top_bit.saturating_add(exponent);
+    let zeros = i64::from(limbs[top].leading_zeros());
+    let top_exponent = (top as i64 * 64 + 63 - zeros).saturating_add(exponent);
     if top_exponent > 1023 {
         return f64::INFINITY;
     }
-    // The weight of the last bit that the f64 has, and which bit of the limbs that is.
+    // The top 64 bits, the first of which is set, and whether any are below.
+    let (high, low) = (limbs[top], top.checked_sub(1).map_or(0, |below| limbs[below]));
+    let bits = high << zeros | low >> 1 >> (63 - zeros);
+    let is_more = low << zeros != 0 || limbs[..top].iter().rev().skip(1).any(|limb| *limb != 0);
+    // An f64 has 53 of them, fewer where the last would weigh less than its least.
     let last_exponent = (top_exponent - 52).max(LEAST);
-    let last_bit = last_exponent.saturating_sub(exponent);
-    let bits = if last_bit <= 0 {
-        // All of it fits.
-        limbs[0] << -last_bit
-    } else {
-        let limb = |index: i64| limbs.get(index as usize).copied().unwrap_or(0);
-        let window = u128::from(limb(last_bit / 64)) | u128::from(limb(last_bit / 64 + 1)) << 64;
-        let kept = (window >> (last_bit % 64)) as u64;
-        let half = last_bit - 1;
-        let is_half = limb(half / 64) >> (half % 64) & 1 == 1;
-        let below = limbs.len().min((half / 64) as usize);
-        let is_sticky = limbs[..below].iter().any(|limb| *limb != 0) || limb(half / 64) & ((1 << (half % 64)) - 1) != 0;
-        // At most 53 bits are left of the window, since the top is 52 above the last.
-        kept + u64::from(is_half && (is_sticky || kept & 1 == 1))
-    };
+    let dropped = 63 - (top_exponent - last_exponent);
+    if dropped > 64 {
+        return 0.0;
+    }
+    let kept = bits >> 1 >> (dropped - 1);
+    let is_half = bits >> (dropped - 1) & 1 == 1;
+    let is_sticky = is_more || bits & ((1 << (dropped - 1)) - 1) != 0;
+    let kept = kept + u64::from(is_half && (is_sticky || kept & 1 == 1));
     // The bit above the 52 of the fraction counts the exponent up by itself, to infinity as well.
-    f64::from_bits((((last_exponent - LEAST) as u64) << 52) + bits)
+    f64::from_bits((((last_exponent - LEAST) as u64) << 52) + kept)
 }
 
 /// A vector of limbs, the first few of them in place.
