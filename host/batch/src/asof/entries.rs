@@ -53,10 +53,20 @@ pub(crate) fn sorted_entries(words: &KeyWords, times: &[i64], time: impl Fn(u32,
     }
     let mut start = 0;
     for end in next {
-        entries[start..end].sort_unstable_by_key(|entry| (entry.word, entry.time));
+        sort_bucket(&mut entries[start..end]);
         start = end;
     }
     entries
+}
+
+/// By word, then by time: rows mostly come in the order of time, and of a word that many rows have nothing is left to do.
+fn sort_bucket(bucket: &mut [Entry]) {
+    bucket.sort_by_key(|entry| entry.word);
+    for of_word in bucket.chunk_by_mut(|a, b| a.word == b.word) {
+        if !of_word.is_sorted_by_key(|entry| entry.time) {
+            of_word.sort_by_key(|entry| entry.time);
+        }
+    }
 }
 
 #[cfg(test)]
