@@ -1,7 +1,11 @@
+mod ranking;
+
 use crate::accumulate::Accumulator;
 use crate::state::{State, totals_from};
 use crate::tiling::Tiling;
 use crate::window::WindowMeta;
+
+use ranking::Ranking;
 
 /// Events of one entity in the order in which they become visible.
 pub(crate) trait Events<A> {
@@ -40,18 +44,15 @@ pub(crate) struct Sight {
 /// not at all if no window sees it. After Tangwongsan, Hirzel and Schneider, "In-order sliding-window aggregation in worst-case
 /// constant time" (2021); knowing the queries saves keeping totals for tails that nobody asks for.
 ///
-/// Where times do not ascend, the events are ranked by time and put in a Fenwick tree as they become visible: an event and a
-/// query cost the logarithm of the number of events.
+/// Where times do not ascend, the events are [ranked](Ranking) by time and put in a Fenwick tree as they become visible: an event and
+/// a query cost the logarithm of the number of events.
 #[derive(Debug)]
 pub(crate) struct Slide<A> {
     windows: Vec<Sliding<A>>,
     /// The events since the query before.
     fresh: A,
     totals: A,
-    /// Event times, ascending, and the place of each event among them.
-    times: Vec<i64>,
-    ranks: Vec<usize>,
-    tree: Vec<A>,
+    ranking: Ranking<A>,
 }
 
 impl<A: Accumulator> Slide<A> {
@@ -60,9 +61,7 @@ impl<A: Accumulator> Slide<A> {
             windows: Vec::new(),
             fresh: A::default(),
             totals: A::default(),
-            times: Vec::new(),
-            ranks: Vec::new(),
-            tree: Vec::new(),
+            ranking: Ranking::new(),
         }
     }
 
@@ -81,17 +80,13 @@ impl<A: Accumulator> Slide<A> {
         if is_in_order(state, events, queries, last.visible) {
             self.slide(tiling, windows, &Elements { cells, events }, queries, each);
         } else {
-            self.rank(events, last.visible);
-            let mut seen = 0;
+            self.ranking.begin(events, last.visible);
             for (index, query) in queries.iter().enumerate() {
-                for event in seen..query.visible {
-                    self.insert(events, event);
-                }
-                seen = query.visible;
+                self.ranking.insert(events, query.visible);
                 for (window_index, window) in windows.iter().enumerate() {
                     let of_state = totals_from(cells, tiling.tail(window, query.time));
                     self.totals = of_state.cloned().unwrap_or_default();
-                    self.add_from(window.tail(query.time));
+                    self.ranking.add_from(events, window.tail(query.time), &mut self.totals);
                     each(window_index, index, &self.totals);
                 }
             }
@@ -135,40 +130,6 @@ impl<A: Accumulator> Slide<A> {
                 }
                 each(index, query, window.totals(query, head, &mut self.totals));
             }
-        }
-    }
-
-    /// Ranks the first `count` events by time.
-    fn rank(&mut self, events: &impl Events<A>, count: usize) {
-        let times = events.times()[..count].iter().copied();
-        let mut order: Vec<(i64, usize)> = times.zip(0..).collect();
-        order.sort_unstable();
-        self.times.clear();
-        self.times.extend(order.iter().map(|(time, _)| *time));
-        self.ranks.clear();
-        self.ranks.resize(count, 0);
-        for (rank, (_, event)) in order.iter().enumerate() {
-            self.ranks[*event] = rank;
-        }
-        self.tree.clear();
-        self.tree.resize(count + 1, A::default());
-    }
-
-    /// Node i of the tree holds the i & -i events up to the i-th latest.
-    fn insert(&mut self, events: &impl Events<A>, event: usize) {
-        let mut node = self.times.len() - self.ranks[event];
-        while node < self.tree.len() {
-            events.add(event, &mut self.tree[node]);
-            node += node & node.wrapping_neg();
-        }
-    }
-
-    /// Adds the inserted events from `tail` on.
-    fn add_from(&mut self, tail: i64) {
-        let mut node = self.times.len() - self.times.partition_point(|time| *time < tail);
-        while node > 0 {
-            self.totals.merge(&self.tree[node]);
-            node &= node - 1;
         }
     }
 }

@@ -142,6 +142,24 @@ fn a_million_events_of_an_entity_are_within_its_windows() {
     later.check(&later.read_usual());
 }
 
+/// Known up to an hour late: ranked by time, in the memory of one instance.
+#[test]
+fn a_million_events_that_became_known_late_are_ranked() {
+    let mut arrival: Vec<usize> = (0..EVENTS).collect();
+    for late in arrival.chunks_mut(1_440) {
+        late.reverse();
+        late.rotate_left(late.len() / 2);
+    }
+    let hot = Hot {
+        arrival,
+        queries: (1..=8)
+            .map(|n| n * EVENTS / 8)
+            .map(|visible| (visible, time(visible) + HOUR))
+            .collect(),
+    };
+    hot.check(&hot.read_usual());
+}
+
 /// More than there is room for is told with the number of events.
 #[test]
 fn a_crowd_without_room_is_refused() {
