@@ -12,6 +12,8 @@ use crate::plan::{Plan, ViewRead, ViewStep};
 /// Keys of each view that are asked for before any key is read. Behind so many a view's own lookups overlap enough, and what
 /// they bring fits in the nearest cache.
 const KEYS_AHEAD: usize = 16;
+/// Values outside of their rows that are asked for before the first is copied.
+const BYTES_AHEAD: usize = 16;
 /// Keys that are handed over together.
 const BATCH_KEYS: usize = 128;
 
@@ -170,13 +172,25 @@ impl Lookups {
                 column.push_timestamp(row.timestamp(feature));
             }),
             ColumnType::String => fill(column, rows, feature, |column, row| column.push_str(row.str(feature))),
-            ColumnType::Bytes => fill(column, rows, feature, |column, row| {
-                column.push_bytes(row.bytes(feature))
-            }),
+            ColumnType::Bytes => self.gather_bytes(view, layers, feature, column),
             ColumnType::Vector(_) => fill(column, rows, feature, |column, row| {
                 column.push_vector(row.vector(feature));
             }),
         }
+    }
+
+    /// Values that are not in their rows, such as states, are asked for some ahead of the one that is copied.
+    fn gather_bytes(&self, view: usize, layers: &Layers, feature: usize, column: &mut Column) {
+        let mut ahead = self.rows(view, layers);
+        let mut ask = |rows: usize| {
+            let rows = ahead.by_ref().take(rows).flatten();
+            rows.for_each(|row| row.prefetch_bytes(feature));
+        };
+        ask(BYTES_AHEAD);
+        let rows = self.rows(view, layers).inspect(|_| ask(1));
+        fill(column, rows, feature, |column, row| {
+            column.push_bytes(row.bytes(feature))
+        });
     }
 }
 

@@ -2,13 +2,10 @@ use std::sync::Arc;
 
 use unskew_frame::Value;
 
-use crate::prefetch::{LINE_BYTES, prefetch};
+use crate::prefetch::{LINE_BYTES, PREFETCH_BYTES, prefetch};
 use crate::row::Row;
 use crate::row_layout::put_event_time_us;
 use crate::{EventTime, KeyRef, MAX_VALUE_BYTES, Snapshot};
-
-/// Of a longer row, the first bytes are asked for ahead.
-const PREFETCH_BYTES: usize = 512;
 
 /// A row of a snapshot's schema that is not in the snapshot, because it is newer. It has the layout of the snapshot's rows, so
 /// whatever reads those reads it. A clone shares its memory.

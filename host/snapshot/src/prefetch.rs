@@ -7,6 +7,8 @@
 
 /// The bytes of a cache line.
 pub(crate) const LINE_BYTES: usize = 64;
+/// Of what is longer, the first bytes are asked for ahead: behind them the processor sees by itself what is read.
+pub(crate) const PREFETCH_BYTES: usize = 512;
 
 /// Begins to bring the first cache lines of a value near that is reached by a pointer, and waits for nothing: for readers of
 /// structures of their own beside a snapshot.

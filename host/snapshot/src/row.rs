@@ -3,7 +3,7 @@ use core::ops::Range;
 use unskew_frame::{ColumnType, Value};
 
 use crate::detached::DetachedRow;
-use crate::prefetch::{LINE_BYTES, prefetch};
+use crate::prefetch::{LINE_BYTES, PREFETCH_BYTES, prefetch};
 use crate::row_layout::{Extent, REMOVED, RowLayout, event_time_us, text};
 use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
 
@@ -55,6 +55,15 @@ impl<'a> Row<'a> {
     pub fn prefetch(&self) {
         for offset in (0..self.bytes.len()).step_by(LINE_BYTES) {
             prefetch(self.bytes, offset);
+        }
+    }
+
+    /// Asks for the first lines of bytes, which are not in the row, and waits for the row alone.
+    #[inline]
+    pub fn prefetch_bytes(&self, feature: usize) {
+        let bytes = self.bytes(feature);
+        for offset in (0..bytes.len().min(PREFETCH_BYTES)).step_by(LINE_BYTES) {
+            prefetch(bytes, offset);
         }
     }
 
