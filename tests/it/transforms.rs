@@ -1,6 +1,7 @@
 //! The repository's aggregates as components: within their budget, and the same bits as the Rust that they are made of.
 
-use unskew::{CallLimits, Store, state_column};
+use unskew::{CallLimits, Plan, Store, descriptors, state_column};
+use unskew_batch::Project;
 use unskew_frame::{Column, ColumnType};
 use unskew_guest::testing::{self, Random};
 use unskew_guest::{Accumulators, Aggregate, ColumnMeta, Input};
@@ -115,4 +116,21 @@ fn components_compute_what_their_source_does() {
     check::<market_price::MarketPrice>("market-price");
     check::<pacing::Pacing>("pacing");
     check::<user_frequency::UserFrequency>("user-frequency");
+}
+
+/// The project in docs/transforms.md is one: its views' inputs and events, and its service's features, are those of the modules.
+#[test]
+fn the_project_of_the_documentation_resolves() {
+    let page = std::fs::read_to_string(unskew_tests::root().join("docs/transforms.md")).expect("the page");
+    let (_, project) = page.split_once("```toml\n").expect("a project");
+    let (project, _) = project.split_once("```").expect("its end");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("unskew.toml");
+    std::fs::write(&path, project).expect("a file");
+    let project = Project::load(&path).unwrap_or_else(|error| panic!("{}", unskew_tests::chain(&error)));
+    let names = ["user-frequency", "market-price", "pacing"];
+    let components = names.map(|name| component(name).to_vec());
+    let modules = unskew_tests::load(&Store::new(directory.path().join("store")), &components);
+    let plan = Plan::resolve(project.catalog(), "bidder", &descriptors(&modules));
+    assert_eq!(plan.expect("it resolves").features.len(), 12);
 }
