@@ -1,4 +1,4 @@
-//! What the fuzz targets share: reading all of a snapshot, and making the checksums of any bytes hold.
+//! What the fuzz targets share: reading all of a snapshot or of a state, and making the checksums of any bytes hold.
 
 use unskew_snapshot::{EntityKey, KeyPart, Snapshot};
 
@@ -6,6 +6,9 @@ use crate::reseal::{HEADER_BYTES, reseal};
 
 #[path = "../../host/snapshot/tests/shared/reseal.rs"]
 mod reseal;
+mod state;
+
+pub use state::read_state;
 
 /// Opens bytes, and reads everything in every way if they open.
 pub fn open_and_read(bytes: Vec<u8>) {

@@ -3,8 +3,12 @@ use std::process::Stdio;
 
 use crate::{root, root_command, run};
 
-/// The targets of the package `fuzz`.
-const TARGETS: [&str; 2] = ["open_bytes", "open_fixed"];
+/// The targets of the package `fuzz`, and the folder of seeds of each.
+const TARGETS: [(&str, &str); 3] = [
+    ("open_bytes", "seeds"),
+    ("open_fixed", "seeds"),
+    ("states", "state-seeds"),
+];
 /// Enough for a few groups of rows; larger inputs only take longer.
 const MAX_INPUT_BYTES: u32 = 16_384;
 
@@ -12,14 +16,14 @@ const MAX_INPUT_BYTES: u32 = 16_384;
 pub fn fuzz(seconds: u32) -> Result<(), String> {
     install()?;
     let fuzz = root().join("fuzz");
-    for target in TARGETS {
+    for (target, seeds) in TARGETS {
         let corpus = fuzz.join("corpus").join(target);
         std::fs::create_dir_all(&corpus).map_err(|error| format!("cannot make {}: {error}", corpus.display()))?;
         let folder = |path: &Path| path.display().to_string();
         run(root_command("cargo")
             .current_dir(&fuzz)
             .args(["+nightly", "fuzz", "run", target])
-            .args([folder(&corpus), folder(&fuzz.join("seeds")), "--".to_owned()])
+            .args([folder(&corpus), folder(&fuzz.join(seeds)), "--".to_owned()])
             .args([
                 format!("-max_total_time={seconds}"),
                 format!("-max_len={MAX_INPUT_BYTES}"),

@@ -2,8 +2,8 @@
 
 use unskew_frame::{ColumnType, Value};
 use unskew_snapshot::{
-    EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, Snapshot, SnapshotSchema, SnapshotWriter, Ttl,
-    WriteOptions,
+    DeltaOf, EntityKey, EventTime, FeatureColumn, KeyColumn, KeyPart, KeyType, Snapshot, SnapshotSchema,
+    SnapshotWriter, Ttl, WriteOptions,
 };
 
 /// xorshift64*: the same numbers on every run.
@@ -79,6 +79,22 @@ pub fn file(rows: i64, state_bytes: usize) -> Vec<u8> {
         writer
             .push(key(row).as_ref(), EventTime(row % 100), None, &values)
             .unwrap();
+    }
+    writer.finish().unwrap();
+    std::fs::read(path).unwrap()
+}
+
+/// A delta of changed rows and as many removed keys, long ones among them.
+pub fn delta(rows: i64) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("delta");
+    let mut options = WriteOptions::new(schema(), EventTime(200));
+    options.delta = Some(DeltaOf::first([0xb; 32]).next([0xd; 32]));
+    let mut writer = SnapshotWriter::create(&path, options).unwrap();
+    for row in 0..rows {
+        let values = [Value::Null; 8];
+        writer.push(key(row).as_ref(), EventTime(150), None, &values).unwrap();
+        writer.push_removed(key(row + 7 * rows).as_ref()).unwrap();
     }
     writer.finish().unwrap();
     std::fs::read(path).unwrap()
