@@ -12,6 +12,10 @@ const DAY: i64 = 24 * HOUR;
 /// 2024-01-15T10:00:00Z.
 const NOW: i64 = 1_705_312_800_000_000;
 
+unskew_guest::aggregator_laws! {
+    laws: CtrHistory;
+}
+
 fn prior(prior_ctr: f64, prior_weight: f64) -> Prior {
     Prior {
         prior_ctr,

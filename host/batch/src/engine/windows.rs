@@ -251,7 +251,14 @@ fn carry_states(
         let after = match (folded, state) {
             (Ok(()), Some(state)) => Ok(state),
             (Ok(()), None) => continue,
-            (Err(error), _) => Err(format!("{error}: {}", instance.detail())),
+            (Err(error), _) => Err(match questions.reach.has_exact_tail {
+                false => format!("{error}: {}", instance.detail()),
+                true => format!(
+                    "{} events and those before, kept for later ones: {error}: {}; {CROWD_HELP}",
+                    entity.events.len(),
+                    instance.detail()
+                ),
+            }),
         };
         states.insert(key, after);
     }
