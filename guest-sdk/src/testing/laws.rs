@@ -417,7 +417,28 @@ where
     if merged != whole {
         return Err(format!("merged, the state is {merged:02x?}, from scratch {whole:02x?}"));
     }
-    Ok(())
+    check_damage::<A>(whole, tiling, random)
+}
+
+/// A damaged state is refused, or another's that is whole; reading it ends, whatever it gives.
+fn check_damage<A: Accumulator>(mut bytes: Vec<u8>, tiling: &Tiling, random: &mut Random) -> Result<(), String> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let cut = random.below(bytes.len());
+    if State::<A>::decode(&bytes[..cut], 0, tiling).is_ok() {
+        return Err(format!("{cut} bytes of a state are one: {bytes:02x?}"));
+    }
+    let at = random.below(bytes.len());
+    bytes[at] = random.u64() as u8;
+    let mut read = vec![A::default(); WINDOWS.len()];
+    for bytes in [&bytes[..cut], &bytes] {
+        let _ = read_bytes(bytes, tiling, random.time(), &mut read);
+    }
+    match State::<A>::decode(&bytes, 0, tiling).map(|state| state_bytes(&state, tiling)) {
+        Ok(again) if again != bytes => Err(format!("a state of {again:02x?} is read from {bytes:02x?}")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
