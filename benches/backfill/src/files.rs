@@ -25,13 +25,17 @@ pub fn properties() -> Result<WriterProperties, parquet::errors::ParquetError> {
     Ok(builder()?.build())
 }
 
-/// Of outputs: as unskew writes them, floats without a dictionary.
+/// Of outputs: as unskew writes them, floats without a dictionary and at level 1.
 fn output_properties(schema: &Schema) -> Result<WriterProperties, parquet::errors::ParquetError> {
     let floats = schema.fields().iter().filter(|field| field.data_type().is_floating());
-    let without = |builder: WriterPropertiesBuilder, field: &FieldRef| {
-        builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false)
+    let level = Compression::ZSTD(ZstdLevel::try_new(1)?);
+    let as_written = |builder: WriterPropertiesBuilder, field: &FieldRef| {
+        let column = ColumnPath::from(field.name().as_str());
+        builder
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_compression(column, level)
     };
-    Ok(floats.fold(builder()?, without).build())
+    Ok(floats.fold(builder()?, as_written).build())
 }
 
 fn builder() -> Result<WriterPropertiesBuilder, parquet::errors::ParquetError> {

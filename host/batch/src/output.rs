@@ -20,6 +20,8 @@ use crate::row_group::{MIN_STEP_ROWS, RowGroup, RowGroupEncoder};
 use crate::storage::Storage;
 
 const ZSTD_LEVEL: i32 = 3;
+/// Floats hardly repeat: level 3 takes a quarter to half of the time more than this one, for 1 to 5 % of the room.
+const ZSTD_LEVEL_OF_FLOATS: i32 = 1;
 /// What files say wrote them. Without a version: the same rows are the same bytes.
 const CREATED_BY: &str = "unskew";
 
@@ -140,10 +142,13 @@ fn properties(schema: &Schema, values: Values) -> parquet::errors::Result<Writer
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_write_batch_size(MIN_STEP_ROWS)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_compression(zstd(ZSTD_LEVEL)?)
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for field in schema.fields() {
         let column = ColumnPath::new(vec![field.name().clone()]);
+        if field.data_type().is_floating() {
+            properties = properties.set_column_compression(column.clone(), zstd(ZSTD_LEVEL_OF_FLOATS)?);
+        }
         if field.data_type().is_floating() || values == Values::Different {
             properties = properties.set_column_dictionary_enabled(column.clone(), false);
         }
@@ -152,6 +157,10 @@ fn properties(schema: &Schema, values: Values) -> parquet::errors::Result<Writer
         }
     }
     Ok(properties.build())
+}
+
+fn zstd(level: i32) -> parquet::errors::Result<Compression> {
+    Ok(Compression::ZSTD(ZstdLevel::try_new(level)?))
 }
 
 /// Whether values are integers, times of them included.
