@@ -29,7 +29,7 @@ use unskew::{Descriptor, Module, Plan};
 use unskew_snapshot::{EventTime, Lateness};
 
 use self::history::History;
-use self::memory::Budget;
+use self::memory::{Budget, keep_freed_memory};
 use self::spine_rows::SpineRows;
 use self::stage::Stages;
 use crate::array::value_at;
@@ -107,6 +107,7 @@ impl<'a> Engine<'a> {
             least_bytes,
         })?;
         let budget = Budget::new(memory_bytes, threads);
+        keep_freed_memory(memory_bytes);
         spine.read_in(budget.piece_bytes);
         let histories = plan
             .views

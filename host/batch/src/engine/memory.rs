@@ -113,6 +113,16 @@ impl Pool {
     }
 }
 
+/// Has the allocator keep what is freed, for arrays that are made and dropped all the time: glibc gives blocks and what is free
+/// behind them back to the system, which then clears them anew, unless they are smaller than one that was freed before. Elsewhere
+/// it does nothing that shows.
+pub(crate) fn keep_freed_memory(budget_bytes: u64) {
+    /// glibc learns nothing from larger ones.
+    const MOST: u64 = 30 << 20;
+    let block = MOST.min(budget_bytes / 32) as usize;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(block)));
+}
+
 /// The memory that a batch takes; of slices their part.
 pub(crate) fn batch_bytes(batch: &RecordBatch) -> u64 {
     batch.columns().iter().map(array_bytes).sum()
