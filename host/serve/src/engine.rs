@@ -5,8 +5,9 @@ use wasmtime::{Config, Engine, Inlining};
 use crate::cpu::Cpu;
 use crate::digest::Digest;
 
-/// The most memory that one instance may have, in bytes.
-pub const MAX_INSTANCE_BYTES: usize = 64 << 20;
+/// What an instance may have for a batch of thousands of rows, or to fold what was pushed, in bytes. The most that any is given is
+/// [`CallLimits::MAX_MEMORY_BYTES`](crate::CallLimits::MAX_MEMORY_BYTES).
+pub const BATCH_INSTANCE_BYTES: usize = 64 << 20;
 /// The stack of a component, in bytes.
 pub const MAX_STACK_BYTES: usize = 256 << 10;
 /// The target that components are compiled for: the baseline of this machine's architecture, so that one artefact runs on

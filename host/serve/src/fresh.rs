@@ -36,7 +36,7 @@ pub(crate) use fold::EventColumns;
 pub use journal::{Durability, JournalError};
 pub(crate) use overlay::{Filter, Overlay};
 
-use crate::engine::MAX_INSTANCE_BYTES;
+use crate::engine::BATCH_INSTANCE_BYTES;
 use crate::fresh::journal::Journal;
 use crate::fresh::log::ViewLog;
 use crate::generation::Generation;
@@ -182,8 +182,8 @@ impl Fresh {
     pub fn open(options: FreshOptions, limits: CallLimits) -> Result<Self, JournalError> {
         let limits = CallLimits {
             deadline: limits.deadline.max(FOLD_DEADLINE),
-            memory_bytes: MAX_INSTANCE_BYTES,
-            result_bytes: MAX_INSTANCE_BYTES,
+            memory_bytes: BATCH_INSTANCE_BYTES,
+            result_bytes: BATCH_INSTANCE_BYTES,
             ..limits
         };
         let mut views: BTreeMap<String, Arc<ViewLog>> = BTreeMap::new();

@@ -7,7 +7,7 @@ use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
 use crate::audit::Sampler;
 use crate::descriptor::{ColumnDescriptor, Kind};
 use crate::direct::Direct;
-use crate::engine::MAX_INSTANCE_BYTES;
+use crate::engine::BATCH_INSTANCE_BYTES;
 use crate::golden::GoldenFunction;
 use crate::lifted::Lifted;
 use crate::module::{InstantiateError, Module, Shared};
@@ -47,9 +47,9 @@ impl CallLimits {
     /// For a batch of thousands of rows: 60 s and 64 MiB, of memory and of results.
     pub const BATCH: Self = Self {
         deadline: Duration::from_secs(60),
-        memory_bytes: MAX_INSTANCE_BYTES,
+        memory_bytes: BATCH_INSTANCE_BYTES,
         fresh_instance: false,
-        result_bytes: MAX_INSTANCE_BYTES,
+        result_bytes: BATCH_INSTANCE_BYTES,
     };
 
     fn ticks(&self) -> u64 {
