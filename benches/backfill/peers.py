@@ -153,9 +153,10 @@ def used():
 
 
 def peak_mib():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    for child in children:
-        with open(f"/proc/{child}/status") as status:
+    # Not ru_maxrss, which has what the process was before it became this program.
+    peak = 0
+    for process in ["self", *children]:
+        with open(f"/proc/{process}/status") as status:
             peak += sum(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
     return peak
 

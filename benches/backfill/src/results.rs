@@ -44,7 +44,7 @@ impl Results {
         let bytes = |name: &str| fs::metadata(files.path(name)).map_or(0, |metadata| metadata.len());
         let about = format!(
             "as-of join, {} spine rows x {} history rows of {} features, {} users ({}); {} + {} bytes of Parquet to Parquet, \
-             zstd level 3; {} threads of {}; {} MiB for unskew; {} rounds, medians; slow tools once",
+             zstd level 3 (floats of unskew and the floor: 1); {} threads of {}; {} MiB for unskew; {} rounds, medians; slow tools once",
             size.spine_rows,
             size.history_rows,
             size.features,

@@ -316,8 +316,8 @@ fn tell(arguments: &Arguments, size: &Size, files: &Files, tools: &[&str], runs:
     let bytes = |name: &str| fs::metadata(files.path(name)).map_or(0, |metadata| metadata.len());
     let about = format!(
         "count, sum, mean and last over {} as of each of {} rows, of {} % of {} impressions of {} users (Zipf, exponent 1); {} + {} \
-         bytes of Parquet to Parquet, zstd level 3; {} threads of {}; {} MiB for unskew; {} rounds, medians; the floor reads and \
-         sorts the events; polars without last",
+         bytes of Parquet to Parquet, zstd level 3 (floats of unskew: 1); {} threads of {}; {} MiB for unskew; {} rounds, medians; \
+         the floor reads and sorts the events; polars without last",
         WINDOWS.join(", "),
         size.spine_rows,
         size.percent,
