@@ -173,6 +173,8 @@ fn the_bidder_answers_bids_while_generations_change() {
     let (status, text) = client.ask("GET /metrics", "");
     assert_eq!(status, 200);
     assert!(text.contains("unskew_generation 2\n"), "{text}");
+    // A generation in which many calls fail is left for the one before.
+    assert!(text.contains("unskew_quarantined_generations 0\n"), "{text}");
 
     // Three days later the click-through rates are too old: missing, so there is nothing to bid with.
     let late = serve(directory.path(), three_days_later);
