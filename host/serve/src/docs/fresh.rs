@@ -85,10 +85,10 @@
 //! many, from a thread of its own.
 //!
 //! `cargo xtask bench fresh --quick`, on two processors of an AMD EPYC with 400,000 rows a view and 100,000 entities fresh: a lookup
-//! takes 106 ns without fresh events, no more with those of other keys, and 437 ns where each key has its own; a request of 100
-//! candidates 26 µs, 24 µs and 44 µs. With the same rows in a delta a lookup takes 118 ns of the base alone, 90 ns of keys that are in no
-//! delta and 79 ns of those that are: what it costs is less than what two mappings differ by. A push of one event takes 2 µs to a view of
-//! features and 5 µs to an aggregate, 2 µs of a hundred together; half of the events are read 2 µs after their push began.
+//! takes 125 ns without fresh events, no more with those of other keys, and 424 ns where each key has its own; a request of 100
+//! candidates 17 µs, 18 µs and 37 µs. With the same rows in a delta a lookup takes 118 ns of the base alone, 97 ns of keys that are in no
+//! delta and 81 ns of those that are: what it costs is less than what two mappings differ by. A push of one event takes 2 µs to a view of
+//! features and 5 µs to an aggregate, 2 µs of a hundred together; half of the events are read 3 µs after their push began.
 //!
 //! [`FreshOptions::max_view_bytes`]: crate::FreshOptions::max_view_bytes
 //!
