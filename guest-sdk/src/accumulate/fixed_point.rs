@@ -2,7 +2,7 @@ mod wide;
 
 use crate::state::{StateError, StateReader};
 pub(super) use wide::Wide;
-use wide::{Read, encode_limbs, round_magnitude, trimmed};
+use wide::{Read, encode_limbs, negate, round_magnitude, trimmed};
 
 /// Digits of 32 bits that are held in place.
 const DIGITS: usize = 2 * LIMBS;
@@ -194,10 +194,7 @@ impl FixedPoint {
         let mut limbs = self.limbs();
         let is_negative = limbs[LIMBS] >> 63 == 1;
         if is_negative {
-            let mut carry = true;
-            for limb in &mut limbs {
-                (*limb, carry) = (!*limb).overflowing_add(carry.into());
-            }
+            negate(&mut limbs);
         }
         let magnitude = round_magnitude(&limbs, (self.first_digit * 32).saturating_add(exponent));
         if is_negative { -magnitude } else { magnitude }

@@ -177,10 +177,7 @@ impl Wide {
         // One more limb: the least number has no positive of its size.
         let sign = if self.is_negative() { u64::MAX } else { 0 };
         self.limbs.push(sign);
-        let mut carry = true;
-        for limb in self.limbs.as_mut_slice() {
-            (*limb, carry) = add_carry(!*limb, 0, carry);
-        }
+        negate(self.limbs.as_mut_slice());
     }
 
     /// The absolute value, unsigned.
@@ -188,10 +185,7 @@ impl Wide {
         let (first, limbs) = self.trimmed();
         let mut limbs = Limbs::of(limbs);
         if self.is_negative() {
-            let mut carry = true;
-            for limb in limbs.as_mut_slice() {
-                (*limb, carry) = add_carry(!*limb, 0, carry);
-            }
+            negate(limbs.as_mut_slice());
         }
         (first, limbs)
     }
@@ -258,6 +252,15 @@ pub(super) fn encode_limbs((first, limbs): (i64, &[u64]), bytes: &mut Vec<u8>) {
     push_varint(bytes, limbs.len() as u128);
     for limb in limbs {
         bytes.extend_from_slice(&limb.to_le_bytes());
+    }
+}
+
+/// Makes of a number its opposite, where the opposite has room in as many limbs.
+#[inline]
+pub(super) fn negate(limbs: &mut [u64]) {
+    let mut carry = true;
+    for limb in limbs {
+        (*limb, carry) = add_carry(!*limb, 0, carry);
     }
 }
 
