@@ -22,6 +22,14 @@ pub fn prefetch_value<T>(value: &T) {
     }
 }
 
+/// Begins to bring all cache lines of `bytes` near, from the first on.
+#[inline(always)]
+pub(crate) fn prefetch_lines(bytes: &[u8]) {
+    for offset in (0..bytes.len()).step_by(LINE_BYTES) {
+        prefetch(bytes, offset);
+    }
+}
+
 /// Begins to bring the cache line of `bytes[offset]` near. An offset out of range does nothing useful and no harm.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8], offset: usize) {

@@ -3,7 +3,7 @@ use core::ops::Range;
 use unskew_frame::{ColumnType, Value};
 
 use crate::detached::DetachedRow;
-use crate::prefetch::{LINE_BYTES, PREFETCH_BYTES, prefetch};
+use crate::prefetch::{PREFETCH_BYTES, prefetch_lines};
 use crate::row_layout::{Extent, REMOVED, RowLayout, event_time_us, text};
 use crate::{EventTime, KeyRef, RowIndex, Snapshot, Status, row_status};
 
@@ -53,18 +53,14 @@ impl<'a> Row<'a> {
     /// Asks for all of the row, and waits for nothing: for a row that is read soon and is wider than lookups ask for.
     #[inline]
     pub fn prefetch(&self) {
-        for offset in (0..self.bytes.len()).step_by(LINE_BYTES) {
-            prefetch(self.bytes, offset);
-        }
+        prefetch_lines(self.bytes);
     }
 
     /// Asks for the first lines of bytes, which are not in the row, and waits for the row alone.
     #[inline]
     pub fn prefetch_bytes(&self, feature: usize) {
         let bytes = self.bytes(feature);
-        for offset in (0..bytes.len().min(PREFETCH_BYTES)).step_by(LINE_BYTES) {
-            prefetch(bytes, offset);
-        }
+        prefetch_lines(&bytes[..bytes.len().min(PREFETCH_BYTES)]);
     }
 
     /// The entity key.
