@@ -82,7 +82,7 @@ fn starts(engine: &Engine<'_>, columns: &SpineColumns, spine: &Partition, source
         false => ROW_BYTES * rows,
     };
     // States that keep every event save nothing from slice to slice, and may come to be too large.
-    let most = if columns.keeps_events { 4 } else { 2 } * engine.budget.partition_bytes;
+    let most = if columns.reach.has_exact_tail { 4 } else { 2 } * engine.budget.partition_bytes;
     if bytes <= most {
         return Vec::new();
     }

@@ -9,6 +9,7 @@ use unskew_frame::ColumnType;
 use super::Engine;
 use super::history::{History, times};
 use super::scatter::{Partition, too_large};
+use crate::aggregate::Reach;
 use crate::array::canonical_type;
 use crate::backfill::BackfillError;
 
@@ -21,8 +22,8 @@ pub(crate) struct SpineColumns {
     /// What the view gives.
     pub result_types: Vec<ColumnType>,
     pub is_aggregate: bool,
-    /// Whether states keep every event in sight: a window of the aggregate has an exact tail.
-    pub keeps_events: bool,
+    /// How far the windows of an aggregate reach; of features, nowhere.
+    pub reach: Reach,
 }
 
 impl SpineColumns {
@@ -49,16 +50,16 @@ impl SpineColumns {
             ViewRead::Aggregate { module, .. } => engine.modules.get(module),
             ViewRead::Features(_) => None,
         };
-        let keeps_events = module.is_some_and(|module| match &module.descriptor().kind {
-            Kind::Aggregate(aggregation) => aggregation.windows.iter().any(|window| window.hop_us == 0),
-            Kind::Row => false,
-        });
+        let windows = match module.map(|module| &module.descriptor().kind) {
+            Some(Kind::Aggregate(aggregation)) => &aggregation.windows[..],
+            _ => &[],
+        };
         Self {
             keys: step.keys.clone(),
             inputs,
             result_types,
             is_aggregate: matches!(step.read, ViewRead::Aggregate { .. }),
-            keeps_events,
+            reach: Reach::of(windows),
         }
     }
 

@@ -1,6 +1,6 @@
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take};
-use unskew::{EvaluateError, Instance, Instances, Kind, ViewRead};
+use unskew::{EvaluateError, Instance, Instances, ViewRead};
 use unskew_frame::{Column, ColumnType};
 use unskew_snapshot::{EntityKey, EventTime, Status, encode_row};
 
@@ -10,7 +10,7 @@ use super::join::column;
 use super::result::PartitionRows;
 use super::scatter::too_large;
 use super::spine_columns::SpineColumns;
-use crate::aggregate::{Asked, Asking, CallRows, Entities, Questions, Reach, fold_range};
+use crate::aggregate::{Asked, Asking, CallRows, Entities, Questions, fold_range};
 use crate::array::{column_to_array, value_at};
 use crate::asof::{Moments, NO_ROW, Versions};
 use crate::backfill::BackfillError;
@@ -45,17 +45,12 @@ pub(super) fn join_events(
         source,
         is_last,
     } = events;
-    let (ViewRead::Aggregate { inputs, module, .. }, Some(instance)) =
-        (&history.step.read, instances.view(history.view))
+    let (ViewRead::Aggregate { inputs, .. }, Some(instance)) = (&history.step.read, instances.view(history.view))
     else {
         return Err(BackfillError::View {
             view: history.step.view.clone(),
             reason: "its module has no instance".to_owned(),
         });
-    };
-    let windows = match engine.modules.get(module).map(|module| &module.descriptor().kind) {
-        Some(Kind::Aggregate(aggregation)) => &aggregation.windows[..],
-        _ => &[],
     };
     let events = concat_batches(history.schema(), &source).map_err(too_large)?;
     drop(source);
@@ -71,7 +66,7 @@ pub(super) fn join_events(
     let sorted_events = sorted_events(history, &events, &entities.events)?;
     let questions = Questions {
         entities: &entities,
-        reach: Reach::of(windows),
+        reach: columns.reach,
         limits: CallRows::of(&sorted_events, engine.budget.instance_bytes()),
         events: &sorted_events,
         queries: &sorted_queries(engine, columns, spine, inputs, &entities.queries)?,
