@@ -192,7 +192,7 @@ fn check(meta: &SnapshotMeta, options: &WriteOptions, lateness: Option<Lateness>
     if (meta.module_digest, meta.state_version) != (options.module_digest, options.state_version) {
         return Err(WhyNot::Module);
     }
-    let found = meta.late.map(|late| late.lateness);
+    let found = meta.lateness();
     if found != lateness {
         return Err(WhyNot::Lateness { found, lateness });
     }

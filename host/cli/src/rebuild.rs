@@ -81,7 +81,7 @@ impl Rebuild {
             .with("rows", grouped(rows))
             .with_some("late", written.late.map(late_text))
             .with_some("file", self.out.as_ref().map(|out| out.display()));
-        let lateness = [&before, &after].map(|layers| layers.late().map(|late| late.lateness));
+        let lateness = [&before, &after].map(|layers| layers.newest().lateness());
         let [of_snapshot, of_view] =
             lateness.map(|lateness| lateness.map_or("none".to_owned(), |lateness| lateness.to_string()));
         let differs = (of_snapshot != of_view)

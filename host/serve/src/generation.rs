@@ -353,7 +353,7 @@ fn check_state(module: Option<&Descriptor>, version: Option<u32>) -> Result<(), 
 
 /// The snapshot leaves out the late events that pushes refuse, and no others.
 fn check_lateness(lateness: Option<Lateness>, layers: &Layers) -> Result<(), String> {
-    let found = layers.newest().late.map(|late| late.lateness);
+    let found = layers.newest().lateness();
     let shown =
         |lateness: Option<Lateness>| lateness.map_or("no lateness".to_owned(), |late| format!("a lateness of {late}"));
     match found == lateness {

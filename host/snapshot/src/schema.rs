@@ -2,7 +2,7 @@ use unskew_frame::{ColumnType, MAX_COLUMNS};
 
 use crate::key::MAX_KEY_BYTES;
 use crate::row_layout::RowLayout;
-use crate::{DeltaOf, EventTime, KeyType, LateEvents, Ttl};
+use crate::{DeltaOf, EventTime, KeyType, LateEvents, Lateness, Ttl};
 
 /// The most parts of an entity key.
 pub const MAX_KEY_COLUMNS: usize = 16;
@@ -134,6 +134,13 @@ pub struct SnapshotMeta {
     pub statistics: Vec<FeatureStatistics>,
     /// What wrote the file: name and version.
     pub builder: String,
+}
+
+impl SnapshotMeta {
+    /// The lateness that its view declared when it was made.
+    pub fn lateness(&self) -> Option<Lateness> {
+        self.late.map(|late| late.lateness)
+    }
 }
 
 /// What a snapshot's writer counted of a feature.

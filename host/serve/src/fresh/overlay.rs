@@ -82,7 +82,7 @@ impl Overlay {
 
     /// How late an event may become known and still count.
     pub fn lateness(&self) -> Option<Lateness> {
-        self.layers.newest().late.map(|late| late.lateness)
+        self.layers.newest().lateness()
     }
 
     /// The snapshot whose layout its rows have.
