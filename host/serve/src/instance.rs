@@ -21,8 +21,8 @@ pub struct CallLimits {
     /// sooner, and later by what its last instruction takes, by what freeing its instance takes, and by what the
     /// thread that counts the ticks waits for a processor.
     pub deadline: Duration,
-    /// The memory of the instance, in bytes; at most [`MAX_MEMORY_BYTES`](Self::MAX_MEMORY_BYTES). Small: the engine looks at the clock between two instructions, and one that fills
-    /// or copies memory takes half a millisecond for 4 MiB and tens for 64.
+    /// The memory of the instance, in bytes; at most [`MAX_MEMORY_BYTES`](Self::MAX_MEMORY_BYTES). Small: the engine looks at the
+    /// clock between two instructions, and one that fills or copies memory takes half a millisecond for 4 MiB and tens for 64.
     pub memory_bytes: usize,
     /// Whether every call runs on an instance of its own, so that nothing a call leaves in memory can be read by a later one.
     /// It costs an instantiation a call.
